@@ -1,0 +1,54 @@
+# Two commands: `make repro` regenerates the paper's analytical half, `make test` checks everything.
+# Both set up .venv first and are safe to run again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help repro test lint check notebooks bench clean python
+
+help:
+	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
+	@echo "make test       lint, type check, all tests (executes the notebooks)"
+	@echo "make check      recompute every verdict of the claims ledger"
+	@echo "make notebooks  execute the notebooks in place"
+	@echo "make bench      time the fast paths against their peers"
+	@echo "make clean      remove .venv and caches"
+
+python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "error: '$(PYTHON)' not found; install Python 3.11 or newer, or run 'make PYTHON=/path/to/python3'" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: Python 3.11 or newer is needed, '$(PYTHON)' is $$($(PYTHON) -c 'import platform; print(platform.python_version())'); run 'make PYTHON=/path/to/python3.11'" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: '$(PYTHON)' has no venv module (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+$(READY): setup.cfg pyproject.toml constraints.txt | python
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,test]'
+	@touch $(READY)
+
+repro: $(READY)
+	$(BIN)/python -m paper_repro run
+
+check: $(READY)
+	$(BIN)/python -m paper_repro check
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+notebooks: $(READY)
+	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+bench: $(READY)
+	$(BIN)/python benchmarks/abel_sum.py
+	$(BIN)/python benchmarks/uniform_grid.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

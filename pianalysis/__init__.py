@@ -1,0 +1,17 @@
+"""pianalysis: the theory lab of RoPE context extension (arXiv:2306.15595 and beyond)."""
+
+from pianalysis.bounds.extrapolation import abel_sum, extrapolation_bound, partial_sums
+from pianalysis.bounds.interpolation import (
+    adjacent_contrast,
+    grid_constant,
+    interpolation_bound,
+    paper_bound_threshold,
+    theta_square_sum,
+)
+from pianalysis.bounds.ratio import bound_ratio, first_span_below, ratio_readings
+from pianalysis.extension import PositionInterpolation, Unscaled
+from pianalysis.presets import PRESETS, preset
+from pianalysis.rope import RopeSpec
+from pianalysis.scores import attention_score, score_coefficients
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Bounds on scores: inside a cell (interpolation) and anywhere (extrapolation)."""

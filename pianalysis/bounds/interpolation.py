@@ -1,0 +1,264 @@
+r"""Interpolation: how far a score can leave the chord between two grid points.
+
+Theorem 2.1 of arXiv:2306.15595 as printed (Eq. 5), and what is true instead. With
+:math:`a_\mathrm{linear}` the chord of a between s1 and s2 (Eq. 6) and s1 <= s <= s2:
+
+* Taylor's remainder gives :math:`|a - a_\mathrm{linear}| \le \tfrac12 (s-s_1)(s_2-s) \max|a''|`,
+  and :math:`|a''| \le \sum_j |h_j| \theta_j^2` (Eq. 9-13);
+* the sum is geometric: :math:`\sum_j \theta_j^2 = (1 - c^{-2}) / (1 - c^{-4/d})`;
+* Eq. 14 then bounds :math:`1/(1 - c^{-4/d})` by :math:`d/(4 \ln c)` with :math:`c^x \le 1 + x \ln c`
+  for x < 0. The inequality is the other way round (:math:`e^y \ge 1 + y` for all y), so Eq. 5 is
+  not a theorem: :math:`h_j = e^{-i\theta_j/2}` violates it on [0, 1] for d = 128, c = 10000.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pianalysis import _phases, _validate
+from pianalysis._phases import Rotary
+from pianalysis._validate import FloatArray
+from pianalysis.rope import RopeSpec
+
+FORMS = ("paper", "corrected", "sharp", "weighted")
+
+
+def interpolation_bound(
+    spec: RopeSpec,
+    s: Any,
+    h: Any = 1.0,
+    *,
+    form: str = "corrected",
+    left: Any = None,
+    right: Any = None,
+) -> FloatArray:
+    r"""Bound |a(s) - a_linear(s)|, the distance of a score from the chord of its cell (Eq. 5-6).
+
+    With u = s - s1, v = s2 - s, H = max|h_j|:
+
+    ========== ==========================================================================
+    form       bound
+    ========== ==========================================================================
+    paper      :math:`d H u v / (8 \ln c)` (Eq. 5; **not a theorem**, see Notes)
+    corrected  :math:`\tfrac12 H u v (1 - c^{-2}) / (1 - c^{-4/d})`
+    sharp      :math:`H \sum_j |e^{i s \theta_j} - \text{its chord}|`
+    weighted   :math:`\tfrac12 u v \sum_j |h_j| \theta_j^2`
+    ========== ==========================================================================
+
+    Parameters
+    ----------
+    spec : RopeSpec
+    s : float or array
+        Spans in tokens.
+    h : float or array (..., d/2)
+        A number is max|h_j|; an array holds the coefficients themselves, pair axis last.
+    form : {"paper", "corrected", "sharp", "weighted"}
+    left, right : float or array broadcasting with s, optional
+        The cell [s1, s2]; by default [floor(s), floor(s) + 1].
+
+    Returns
+    -------
+    float64 array of shape s.shape, or h.shape[:-1] + s.shape when h is an array.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Unknown form, non-finite input, negative max|h|, s outside its cell.
+
+    Notes
+    -----
+    *Assumptions*: only the frequencies of ``spec`` and |h_j| (or max|h_j|); nothing about where
+    the scores were trained. *Tight*: "sharp" is the supremum over all h with |h_j| <= H, attained;
+    "weighted" is attained to second order in u v for h whose terms curve together. *Vacuous*: the
+    max|h| forms exceed what a trained head does by orders of magnitude when |h| sits on slow pairs;
+    every form is vacuous once it exceeds 2 sum|h_j|, which happens for cells wider than a few
+    tokens. Order, always: observed <= weighted <= corrected and observed <= sharp <= corrected.
+    The paper form lies below the sharp one, hence fails for some h, at midpoints of unit cells
+    once the base exceeds :func:`paper_bound_threshold`.
+
+    Examples
+    --------
+    >>> spec = RopeSpec(128, 10_000.0, 2048)
+    >>> for form in ("paper", "sharp", "corrected"):
+    ...     print(form, interpolation_bound(spec, 0.5, form=form).round(6))
+    paper 0.434294
+    sharp 0.493876
+    corrected 0.499789
+
+    The bound holds on a thousand spans and is nearly touched:
+
+    >>> from pianalysis import attention_score
+    >>> h = np.exp(-0.5j * spec.frequencies)
+    >>> s = np.linspace(0.0, 1.0, 1001)
+    >>> ends = attention_score(spec, h, [0.0, 1.0])
+    >>> gap = np.abs(attention_score(spec, h, s) - (1 - s) * ends[0] - s * ends[1])
+    >>> bound = interpolation_bound(spec, s, h, left=0.0, right=1.0)
+    >>> bool((gap <= bound + 1e-15).all()), bool(gap.max() > 0.98 * bound.max())
+    (True, True)
+    """
+    _validate.choice("form", form, FORMS)
+    _check_spec(spec)
+    spans = _validate.spans(s)
+    before, after = _cell(spans, left, right)
+    size = _validate.magnitudes(h, spec.pairs)
+    largest = size if isinstance(size, float) else size.max(axis=-1)
+    if form == "weighted":
+        curvature = (
+            size * theta_square_sum(spec)
+            if isinstance(size, float)
+            else size @ spec.frequencies**2
+        )
+        return np.multiply.outer(curvature, 0.5 * before * after)
+    if form == "paper":
+        per_unit = spec.rotary_dim / (8.0 * math.log(spec.base)) * before * after
+    elif form == "corrected":
+        per_unit = 0.5 * theta_square_sum(spec) * before * after
+    else:
+        per_unit = _sharp(spec, before, after)
+    return np.multiply.outer(largest, per_unit)
+
+
+def _check_spec(spec: Any) -> None:
+    if not isinstance(spec, RopeSpec):
+        raise TypeError(f"spec must be a RopeSpec, got {spec!r}")
+
+
+def _cell(spans: FloatArray, left: Any, right: Any) -> tuple[FloatArray, FloatArray]:
+    """Return the distances of s from both ends of its cell."""
+    start = np.floor(spans) if left is None else _validate.spans(left, "left")
+    if right is not None:
+        stop = _validate.spans(right, "right")
+    else:
+        stop = np.floor(spans) + 1.0
+    try:
+        start, stop = np.broadcast_arrays(np.broadcast_to(start, spans.shape), stop)
+        stop = np.broadcast_to(stop, spans.shape)
+    except ValueError:
+        raise ValueError(
+            "left and right must broadcast to the shape of s, "
+            f"got {np.shape(left)} and {np.shape(right)} against {spans.shape}"
+        ) from None
+    bad = ~((start <= spans) & (spans <= stop) & (start < stop))
+    if bad.any():
+        at = tuple(np.argwhere(bad)[0])
+        raise ValueError(
+            "s must lie in its cell left <= s <= right with left < right, "
+            f"got s = {spans[at]} in [{start[at]}, {stop[at]}]"
+        )
+    return spans - start, stop - spans
+
+
+def _sharp(spec: RopeSpec, before: FloatArray, after: FloatArray) -> FloatArray:
+    """Return sum_j |e^{i u theta} - 1 - (u/w)(e^{i w theta} - 1)|, u = s - s1 and w = s2 - s1.
+
+    The common factor e^{i s1 theta} has modulus one and is left out. e^{ix} - 1 is written as
+    2i sin(x/2) e^{ix/2}, so that slow pairs keep their relative accuracy.
+    """
+    before, after = np.broadcast_arrays(before, after)
+    width = before + after
+    theta = spec.frequencies
+    out = np.empty(before.size)
+    flat_u, flat_w = before.ravel(), width.ravel()
+    for part in _phases.chunks(before.size, theta.size):
+        u, w = flat_u[part, None], flat_w[part, None]
+        mix = u / w
+        re = -2.0 * np.sin(u * theta / 2) ** 2 + 2.0 * mix * np.sin(w * theta / 2) ** 2
+        im = np.sin(u * theta) - mix * np.sin(w * theta)
+        out[part] = np.hypot(re, im).sum(axis=1)
+    return out.reshape(before.shape)
+
+
+def theta_square_sum(spec: RopeSpec) -> float:
+    r"""Return sum_j theta_j^2 = (1 - c^-2) / (1 - c^(-4/d)), the largest |a''| for max|h| = 1.
+
+    The geometric sum of Eq. 13 kept exact; the paper bounds it by d / (4 ln c), which is smaller.
+
+    Examples
+    --------
+    >>> round(theta_square_sum(RopeSpec(128, 10_000.0, 2048)), 6)
+    3.998308
+    """
+    log_base = math.log(spec.base)
+    return math.expm1(-2.0 * log_base) / math.expm1(-4.0 * log_base / spec.rotary_dim)
+
+
+def paper_bound_threshold(head_dim: int) -> float:
+    """Return the base above which Eq. 5 fails for some h at midpoints of unit cells.
+
+    The root, in the base, of d / (32 ln c) = sum_j (1 - cos(theta_j / 2)): paper against sharp at
+    u = 1/2. Below it the printed bound happens to hold there. Found by bracketing and Brent's
+    method to 1e-12 of itself, in float64 (measured, not certified).
+
+    Examples
+    --------
+    >>> round(paper_bound_threshold(128), 2)
+    7.17
+    """
+    from scipy.optimize import brentq
+
+    def excess(log_base: float) -> float:
+        spec = RopeSpec(head_dim, math.exp(log_base), 1)
+        paper = interpolation_bound(spec, 0.5, form="paper")
+        return float(interpolation_bound(spec, 0.5, form="sharp") / paper) - 1.0
+
+    return math.exp(brentq(excess, 1e-3, 700.0, xtol=1e-13, rtol=1e-13))
+
+
+def grid_constant(model: Rotary) -> float:
+    r"""Return 1 / cos(theta_0 / 2): the grid theorem over all integers.
+
+    If M bounds |a(n)| at every integer n, then |a(s)| <= M / cos(theta_0 / 2) at every real s, for
+    every d, base and h: a is real, bounded and of exponential type theta_0 < pi, so around a point
+    where |a| comes near its supremum it stays above a cosine of rate theta_0, and an integer lies
+    within 1/2 (Duffin and Schaeffer).
+
+    Notes
+    -----
+    *Nearly empty*: for algebraic frequencies the integers already reach the supremum, and a model
+    has only ever seen the integers of a window. It does not speak about a window.
+
+    Examples
+    --------
+    >>> round(grid_constant(RopeSpec(128, 10_000.0, 2048)), 4)
+    1.1395
+    """
+    return 1.0 / math.cos(float(model.frequencies.max()) / 2.0)
+
+
+def adjacent_contrast(model: Rotary, h: Any = 1.0) -> FloatArray:
+    r"""Bound |a(s+1) - a(s)|, how far neighbouring positions can differ: resolution.
+
+    .. math:: 2 \sum_j |h_j| \sin(\theta_j / 2)
+
+    Parameters
+    ----------
+    model : RopeSpec or extension
+    h : float or array (..., d/2)
+        A number is max|h_j|.
+
+    Returns
+    -------
+    float64 array of shape h.shape[:-1]; an extension's attention factor enters squared.
+
+    Notes
+    -----
+    Termwise and attained for a single pair; for many pairs attained at s when every term turns in
+    phase, i.e. by h_j = -i e^{-i (s + 1/2) theta_j} |h_j|. PI at factor k shrinks the fastest term
+    to sin(1/(2k)) / sin(1/2) of itself: the resolution it pays.
+
+    Examples
+    --------
+    >>> from pianalysis import PositionInterpolation
+    >>> spec = RopeSpec(128, 10_000.0, 2048)
+    >>> float(adjacent_contrast(PositionInterpolation(spec, 8192)) / adjacent_contrast(spec)) < 0.26
+    True
+    """
+    theta = model.frequencies
+    terms = 2.0 * np.abs(np.sin(theta / 2.0)) * model.attention_factor**2
+    size = _validate.magnitudes(h, theta.size)
+    if isinstance(size, float):
+        return np.asarray(size * terms.sum())
+    return size @ terms

@@ -1,0 +1,109 @@
+"""Records: frozen results that carry their inputs and write themselves as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """Base of every result.
+
+    Fields that are 1-D arrays (or tuples of strings) of one common length are the columns of the
+    record's table; all other fields are its inputs and summary values.
+    """
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """Return the table: column name -> values, complex columns split in two."""
+        out: dict[str, Sequence[Any]] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray) and value.ndim == 1:
+                if value.dtype.kind == "c":
+                    out[f"{field.name}_re"] = value.real.tolist()
+                    out[f"{field.name}_im"] = value.imag.tolist()
+                else:
+                    out[field.name] = value.tolist()
+            elif isinstance(value, tuple) and value and all(isinstance(v, str) for v in value):
+                out[field.name] = value
+        lengths = {name: len(column) for name, column in out.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of {type(self).__name__} differ in length: {lengths}")
+        return out
+
+    def summary(self) -> dict[str, Any]:
+        """Return every field that is not a column, ready for JSON."""
+        columns = self.columns()
+        return {
+            field.name: plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.name not in columns and f"{field.name}_re" not in columns
+        }
+
+    def csv(self) -> str:
+        """Return the table as CSV text; floats in the shortest form that reads back exactly."""
+        columns = self.columns()
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        return out.getvalue()
+
+    def json(self, provenance: Mapping[str, Any] | None = None) -> str:
+        """Return summary (and provenance, when given) as JSON text."""
+        body: dict[str, Any] = {"record": type(self).__name__, **self.summary()}
+        if provenance is not None:
+            body["provenance"] = plain(provenance)
+        return json.dumps(body, indent=2, allow_nan=False) + "\n"
+
+    def save(self, stem: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write STEM.csv and STEM.json, each atomically."""
+        stem = Path(stem)
+        write_atomic(stem.with_name(stem.name + ".csv"), self.csv())
+        write_atomic(stem.with_name(stem.name + ".json"), self.json(provenance))
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON types; arrays and records become lists and objects."""
+    if isinstance(value, Record):
+        return {**value.summary(), **value.columns()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "c":
+            return {"re": value.real.tolist(), "im": value.imag.tolist()}
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write a file so that an interruption leaves the old one or the new one, never half."""
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
