@@ -10,8 +10,32 @@ from pianalysis.bounds.interpolation import (
 )
 from pianalysis.bounds.ratio import bound_ratio, first_span_below, ratio_readings
 from pianalysis.extension import PositionInterpolation, Unscaled
+from pianalysis.fits import exact_fit_spread, fit_score
 from pianalysis.presets import PRESETS, preset
 from pianalysis.rope import RopeSpec
 from pianalysis.scores import attention_score, score_coefficients
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "PositionInterpolation",
+    "RopeSpec",
+    "Unscaled",
+    "abel_sum",
+    "adjacent_contrast",
+    "attention_score",
+    "bound_ratio",
+    "exact_fit_spread",
+    "extrapolation_bound",
+    "first_span_below",
+    "fit_score",
+    "grid_constant",
+    "interpolation_bound",
+    "paper_bound_threshold",
+    "partial_sums",
+    "preset",
+    "ratio_readings",
+    "score_coefficients",
+    "theta_square_sum",
+]

@@ -87,7 +87,7 @@ def phases(model: Rotary, spans: FloatArray) -> FloatArray:
     head, tail = _product(s, model.frequencies)
     turns = np.rint(head / _TWO_PI)
     # The difference below is exact: both terms agree to within half a turn.
-    whole, whole_tail = _product(turns, np.float64(_TWO_PI))
+    whole, whole_tail = _product(turns, np.array(_TWO_PI))
     return (head - whole) + (tail + s * model.frequencies_tail - whole_tail - turns * _TWO_PI_TAIL)
 
 

@@ -33,7 +33,7 @@ def whole(name: str, value: Any, *, at_least: int = 1, at_most: int | None = Non
         if not (isinstance(value, numbers.Real) and float(value).is_integer()):
             kind = ValueError if isinstance(value, numbers.Real) else TypeError
             raise kind(f"{rule}, got {value!r}") from None
-        number = int(value)
+        number = int(float(value))
     if number < at_least or (at_most is not None and number > at_most):
         raise ValueError(f"{rule}, got {number}")
     return number

@@ -84,13 +84,12 @@ _INERT = frozenset(
 _SPELLINGS = frozenset(_READ - {"hidden_size", "num_attention_heads"})
 
 # What a class fills in when its file leaves the key out.
-_DEFAULT_BASE = dict.fromkeys(
-    (
-        "llama mistral qwen2 qwen2_moe qwen3 qwen3_moe phi phi3 gemma gemma2 gpt_neox gptj codegen "
-        "falcon stablelm olmo olmo2 starcoder2 granite internlm2 deepseek_v2 deepseek_v3"
-    ).split(),
-    10000.0,
+_TEN_THOUSAND = (
+    *("llama", "mistral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi", "phi3", "gemma"),
+    *("gemma2", "gpt_neox", "gptj", "codegen", "falcon", "stablelm", "olmo", "olmo2"),
+    *("starcoder2", "granite", "internlm2", "deepseek_v2", "deepseek_v3"),
 )
+_DEFAULT_BASE = dict.fromkeys(_TEN_THOUSAND, 10000.0)
 _DEFAULT_FRACTION = {"gpt_neox": 0.25, "stablelm": 0.25, "phi": 0.5, "glm": 0.5, "glm4": 0.5}
 _DEFAULT_FRACTION |= {"nemotron": 0.5, "persimmon": 0.5, "glm4_moe": 0.5, "qwen3_next": 0.25}
 _DEFAULT_HEAD_DIM = {"gemma": 256, "gemma2": 256, "gemma3_text": 256, "qwen3": 128, "glm": 128}
@@ -196,7 +195,9 @@ def _rope_dict(config: Mapping[str, Any], layer_type: str | None) -> dict[str, A
     nested = {k: v for k, v in parameters.items() if isinstance(v, Mapping)}
     if not nested:
         if layer_type is not None and not _two_bases(config):
-            raise ValueError(f"layer_type must be None: all layers share one RoPE, got {layer_type!r}")
+            raise ValueError(
+                f"layer_type must be None: all layers share one RoPE, got {layer_type!r}"
+            )
         return parameters
     distinct = list(nested.values())
     if layer_type is None and any(entry != distinct[0] for entry in distinct):
@@ -209,7 +210,10 @@ def _rope_dict(config: Mapping[str, Any], layer_type: str | None) -> dict[str, A
 
 def _two_bases(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the two bases of v4 files of Gemma 3 and ModernBERT, by layer type."""
-    for slow, fast in (("rope_theta", "rope_local_base_freq"), ("global_rope_theta", "local_rope_theta")):
+    for slow, fast in (
+        ("rope_theta", "rope_local_base_freq"),
+        ("global_rope_theta", "local_rope_theta"),
+    ):
         if config.get(fast) is not None:
             return {"full_attention": config.get(slow), "sliding_attention": config[fast]}
     return {}
@@ -248,7 +252,7 @@ def _agreed(name: str, found: Mapping[str, Any]) -> Any:
     """Return the one value that all places give for ``name``, or None."""
     given = {place: value for place, value in found.items() if value is not None}
     values = list(given.values())
-    if any(value != values[0] for value in values):
+    if any(value != values[0] for value in values[1:]):
         places = ", ".join(f"{place} = {value!r}" for place, value in given.items())
         raise ValueError(f"{name} must be the same wherever it is given, got {places}")
     return values[0] if values else None
@@ -260,8 +264,12 @@ def _base(
     two = _two_bases(config)
     if two and "rope_theta" not in parameters:
         if layer_type is None:
-            raise ValueError(f"layer_type must name one of {', '.join(two)}: their base differs, got None")
-        return _validate.real("rope_theta", two[_validate.choice("layer_type", layer_type, two)], above=1.0)
+            raise ValueError(
+                f"layer_type must name one of {', '.join(two)}: their base differs, got None"
+            )
+        return _validate.real(
+            "rope_theta", two[_validate.choice("layer_type", layer_type, two)], above=1.0
+        )
     found = {f"rope_parameters.{k}": parameters.get(k) for k in ("rope_theta",)}
     found |= {k: config.get(k) for k in ("rope_theta", "rotary_emb_base")}
     base = _agreed("the RoPE base", found)
@@ -286,7 +294,9 @@ def _head_dim(config: Mapping[str, Any]) -> int:
     hidden = config.get("hidden_size", config.get("n_embd"))
     heads = config.get("num_attention_heads", config.get("n_head"))
     if hidden is None or heads is None:
-        raise ValueError("head_dim, or hidden_size and num_attention_heads, must be given, got none")
+        raise ValueError(
+            "head_dim, or hidden_size and num_attention_heads, must be given, got none"
+        )
     hidden = _validate.whole("hidden_size", hidden)
     heads = _validate.whole("num_attention_heads", heads)
     if hidden % heads:
@@ -302,9 +312,9 @@ def _fraction(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> float
     found = {"rope_parameters.partial_rotary_factor": parameters.get("partial_rotary_factor")}
     found |= {k: config.get(k) for k in ("partial_rotary_factor", "rotary_pct")}
     if config.get("rotary_dim") is not None:
-        found["rotary_dim / head_dim"] = (
-            _validate.whole("rotary_dim", config["rotary_dim"]) / _head_dim(config)
-        )
+        found["rotary_dim / head_dim"] = _validate.whole(
+            "rotary_dim", config["rotary_dim"]
+        ) / _head_dim(config)
     fraction = _agreed("the rotary fraction", found)
     if fraction is None:
         fraction = _DEFAULT_FRACTION.get(str(config.get("model_type")), 1.0)

@@ -47,7 +47,9 @@ class FittedScore(Record):
         out = np.empty(spans.size)
         flat = spans.ravel()
         for part in _phases.chunks(flat.size, self.spec.rotary_dim):
-            rows = _design_float32(self.spec, flat[part]) if single else _design(self.spec, flat[part])
+            rows = (
+                _design_float32(self.spec, flat[part]) if single else _design(self.spec, flat[part])
+            )
             out[part] = rows @ weights.astype(rows.dtype)
         return out.reshape(spans.shape)
 
@@ -89,8 +91,8 @@ def fit_score(
     Raises
     ------
     ValueError, TypeError
-        Wrong number of values, more columns than rows, unknown method, negative ridge, or a normal
-        matrix that the chosen precision finds singular.
+        Wrong number of values, more columns than rows, a window beyond memory, unknown method,
+        negative ridge, or a normal matrix that the chosen precision finds singular.
 
     Notes
     -----
@@ -108,6 +110,11 @@ def fit_score(
     _check_design(spec)
     _validate.choice("method", method, METHODS)
     ridge = _validate.real("ridge", ridge, at_least=0.0)
+    if spec.context_window * spec.rotary_dim > LARGEST_DESIGN:
+        raise ValueError(
+            f"context_window times rotary dimension must be at most {LARGEST_DESIGN} for a fit, "
+            f"got {spec.context_window} * {spec.rotary_dim}"
+        )
     y = _validate.array("values", values)
     if y.shape != (spec.context_window,):
         raise ValueError(
@@ -116,6 +123,7 @@ def fit_score(
         )
     grid = np.arange(spec.context_window, dtype=float)
     rank = None
+    x: npt.NDArray[np.floating[Any]]
     try:
         if method == "normal_float32":
             x = _solve_float32(_design_float32(spec, grid), y, ridge)
@@ -162,7 +170,7 @@ def _solve_float32(
 
 def _solve_float64(design: FloatArray, y: FloatArray, ridge: float) -> FloatArray:
     normal = design.T @ design + ridge * np.eye(design.shape[1])
-    return np.linalg.solve(normal, design.T @ y)
+    return np.asarray(np.linalg.solve(normal, design.T @ y))
 
 
 def _solve_svd(design: FloatArray, y: FloatArray, ridge: float) -> tuple[FloatArray, int]:
@@ -183,9 +191,7 @@ class ExactFitSpread(Record):
     log10_radius: FloatArray
 
 
-def exact_fit_spread(
-    spec: RopeSpec, s: Any, *, relative_radius: float = 1e-12
-) -> ExactFitSpread:
+def exact_fit_spread(spec: RopeSpec, s: Any, *, relative_radius: float = 1e-12) -> ExactFitSpread:
     r"""Return log10 sd a(s) of the exact least-squares fit to unit noise on 0..L-1.
 
     .. math:: \mathrm{sd}\, a(s) = \sqrt{\phi(s)^T (\Phi^T \Phi)^{-1} \phi(s)}
@@ -222,11 +228,13 @@ def exact_fit_spread(
     --------
     >>> spread = exact_fit_spread(RopeSpec(16, 100.0, 64), [0.5, 128.0])
     >>> spread.log10.round(6), bool((spread.log10_radius < 1e-9).all())
-    (array([-0.123036,  2.917303]), True)
+    (array([-0.19007,  5.00449]), True)
     """
     _check_design(spec)
     spans = np.atleast_1d(_validate.spans(s)).ravel()
-    relative_radius = _validate.real("relative_radius", relative_radius, at_least=1e-15, at_most=0.1)
+    relative_radius = _validate.real(
+        "relative_radius", relative_radius, at_least=1e-15, at_most=0.1
+    )
     bits = 256
     while bits <= _MOST_BITS:
         found = _spread_at(spec, spans, bits, relative_radius)

@@ -75,7 +75,9 @@ def _check_vectors(q_shape: tuple[int, ...], k_shape: tuple[int, ...]) -> None:
     except ValueError:
         same = False
     if not same:
-        raise ValueError(f"q and k must broadcast, with equal last axes, got {q_shape} and {k_shape}")
+        raise ValueError(
+            f"q and k must broadcast, with equal last axes, got {q_shape} and {k_shape}"
+        )
 
 
 def _torch_coefficients(q: Any, k: Any, layout: str) -> Any:
@@ -141,6 +143,7 @@ def attention_score(model: Rotary, h: Any, s: Any, *, derivative: int = 0) -> Fl
     order = _validate.whole("derivative", derivative, at_least=0, at_most=2)
     theta = model.frequencies
     weights = _validate.coefficients(h, theta.size) * (1j * theta) ** order
+    weights = (weights * model.attention_factor**2).astype(np.complex128, copy=False)
     spans = _validate.spans(s)
-    values = _phases.trigonometric_sum(model, weights * model.attention_factor**2, spans.ravel())
+    values = _phases.trigonometric_sum(model, weights, spans.ravel())
     return values.reshape(weights.shape[:-1] + spans.shape)

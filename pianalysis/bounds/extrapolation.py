@@ -57,7 +57,7 @@ def abel_sum(model: Rotary, s: Any) -> FloatArray:
     >>> from pianalysis import RopeSpec
     >>> spec = RopeSpec(128, 10_000.0, 2048)
     >>> abel_sum(spec, [0.0, 3643.0, 4861.0]).round(3)
-    array([2080.   ,  142.835,  127.485])
+    array([2080.   ,  142.836,  127.486])
     """
     spans = _validate.spans(s)
     flat = spans.ravel()
@@ -79,9 +79,12 @@ def _abel_on_grid(model: Rotary, start: float, step: float, count: int) -> Float
 
     middle_count = min(_MIDDLE, -(-count // _FINE))
     block = middle_count * _FINE
-    coarse = _phases.rotations(model, start + step * block * np.arange(-(-count // block)))
-    middle = _phases.rotations(model, step * _FINE * np.arange(middle_count))
-    fine = _phases.rotations(model, step * np.arange(_FINE)).T
+
+    def grid(first: float, stride: float, number: int) -> ComplexArray:
+        return _phases.rotations(model, first + stride * np.arange(number, dtype=np.float64))
+
+    coarse = grid(start, step * block, -(-count // block))
+    middle, fine = grid(0.0, step * _FINE, middle_count), grid(0.0, step, _FINE).T
     tables = [np.ascontiguousarray(x) for z in (middle, fine) for x in (z.real, z.imag)]
     coarse_re, coarse_im = np.ascontiguousarray(coarse.real), np.ascontiguousarray(coarse.imag)
     out = np.empty((coarse.shape[0], middle_count, _FINE))
@@ -150,13 +153,19 @@ def extrapolation_bound(model: Rotary, s: Any, h: Any = 1.0, *, form: str = "abe
     scale = model.attention_factor**2
     if form == "triangle":
         total = size * pairs if isinstance(size, float) else size.sum(axis=-1)
-        return np.multiply.outer(total * scale, np.ones(spans.shape))
+        return _outer(total * scale, np.ones(spans.shape))
     if form == "abel":
         largest = size if isinstance(size, float) else size.max(axis=-1)
-        return np.multiply.outer(2.0 * largest * scale, abel_sum(model, spans))
+        return _outer(2.0 * largest * scale, abel_sum(model, spans))
     if isinstance(size, float):
-        raise ValueError(f"h must hold the coefficients for form 'difference', got the number {h!r}")
+        raise ValueError(
+            f"h must hold the coefficients for form 'difference', got the number {h!r}"
+        )
     known = _validate.coefficients(h, pairs)
     following = np.concatenate([known[..., 1:], np.zeros_like(known[..., :1])], axis=-1)
     largest = np.abs(known - following).max(axis=-1)
-    return np.multiply.outer(largest * scale, abel_sum(model, spans))
+    return _outer(largest * scale, abel_sum(model, spans))
+
+
+def _outer(per_head: FloatArray | float, per_span: FloatArray) -> FloatArray:
+    return np.asarray(np.multiply.outer(per_head, per_span))

@@ -6,9 +6,9 @@ Theorem 2.1 of arXiv:2306.15595 as printed (Eq. 5), and what is true instead. Wi
 * Taylor's remainder gives :math:`|a - a_\mathrm{linear}| \le \tfrac12 (s-s_1)(s_2-s) \max|a''|`,
   and :math:`|a''| \le \sum_j |h_j| \theta_j^2` (Eq. 9-13);
 * the sum is geometric: :math:`\sum_j \theta_j^2 = (1 - c^{-2}) / (1 - c^{-4/d})`;
-* Eq. 14 then bounds :math:`1/(1 - c^{-4/d})` by :math:`d/(4 \ln c)` with :math:`c^x \le 1 + x \ln c`
-  for x < 0. The inequality is the other way round (:math:`e^y \ge 1 + y` for all y), so Eq. 5 is
-  not a theorem: :math:`h_j = e^{-i\theta_j/2}` violates it on [0, 1] for d = 128, c = 10000.
+* Eq. 14 then bounds :math:`1/(1 - c^{-4/d})` by :math:`d/(4 \ln c)`, from
+  :math:`c^x \le 1 + x \ln c` for x < 0. The inequality is the other way round
+  (:math:`e^y \ge 1 + y` for all y), so Eq. 5 is not a theorem: :math:`h_j = e^{-i\theta_j/2}` violates it on [0, 1] for d = 128, c = 10000.
 """
 
 from __future__ import annotations
@@ -107,9 +107,7 @@ def interpolation_bound(
     largest = size if isinstance(size, float) else size.max(axis=-1)
     if form == "weighted":
         curvature = (
-            size * theta_square_sum(spec)
-            if isinstance(size, float)
-            else size @ spec.frequencies**2
+            size * theta_square_sum(spec) if isinstance(size, float) else size @ spec.frequencies**2
         )
         return np.multiply.outer(curvature, 0.5 * before * after)
     if form == "paper":
@@ -129,10 +127,7 @@ def _check_spec(spec: Any) -> None:
 def _cell(spans: FloatArray, left: Any, right: Any) -> tuple[FloatArray, FloatArray]:
     """Return the distances of s from both ends of its cell."""
     start = np.floor(spans) if left is None else _validate.spans(left, "left")
-    if right is not None:
-        stop = _validate.spans(right, "right")
-    else:
-        stop = np.floor(spans) + 1.0
+    stop = np.floor(spans) + 1.0 if right is None else _validate.spans(right, "right")
     try:
         start, stop = np.broadcast_arrays(np.broadcast_to(start, spans.shape), stop)
         stop = np.broadcast_to(stop, spans.shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -149,9 +148,7 @@ def first_span_below(
     return FirstSpanBelow(level, stop, integer, value, real, tolerance)
 
 
-def _first_real_below(
-    model: Rotary, threshold: float, last: int, tolerance: float
-) -> float | None:
+def _first_real_below(model: Rotary, threshold: float, last: int, tolerance: float) -> float | None:
     steepest = float(np.cumsum(model.frequencies).sum())
     for start in range(0, last + 1, 4096):
         step = 1.0 / 16
@@ -178,14 +175,3 @@ def _earliest(lefts: FloatArray, right: FloatArray, threshold: float) -> FloatAr
     """Drop every candidate after the first that is sure to hold a crossing."""
     sure = np.flatnonzero(right < threshold)
     return lefts[: sure[0] + 1] if sure.size else lefts
-
-
-__all__: list[Any] = [
-    "FORMS",
-    "FirstSpanBelow",
-    "RatioReadings",
-    "bound_ratio",
-    "first_span_below",
-    "ratio_readings",
-    "smallest_abel_sum",
-]

@@ -1,0 +1,418 @@
+"""Theorem 2.1: the printed interpolation bound, its counterexample, and what is true instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from paper_repro.claims import CORRECTED, HOLDS, Claim, number, verdict
+from paper_repro.items.fig2 import noise
+from pianalysis import (
+    RopeSpec,
+    attention_score,
+    grid_constant,
+    interpolation_bound,
+    paper_bound_threshold,
+    plots,
+    preset,
+    style,
+    theta_square_sum,
+)
+from pianalysis._validate import ComplexArray, FloatArray
+from pianalysis.fits import fit_score
+from pianalysis.records import Record
+
+FORMS = ("paper", "corrected", "sharp")
+LABELS = {"paper": "paper, Eq. 5", "corrected": "corrected", "sharp": "sharp (attained)"}
+DIMENSIONS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 512)
+BASES = tuple(float(x) for x in np.geomspace(2.0, 1e7, 41))
+SEEDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample(Record):
+    """h_j = e^{-i theta_j / 2} on the cell [0, 1]: score, chord, deviation and the bounds."""
+
+    spec: RopeSpec
+    span: FloatArray
+    score: FloatArray
+    chord: FloatArray
+    deviation: FloatArray
+    paper: FloatArray
+    corrected: FloatArray
+    sharp: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling(Record):
+    """Bounds at the midpoint of a unit cell, max|h| = 1, against head_dim and against base."""
+
+    threshold_head_dim: int
+    threshold_base: float
+    panel: tuple[str, ...]
+    x: FloatArray
+    paper: FloatArray
+    corrected: FloatArray
+    sharp: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Fits(Record):
+    """Bounds against what the fits of Fig. 2 do at half-integers of the window."""
+
+    spec: RopeSpec
+    seed: FloatArray
+    observed: FloatArray
+    weighted: FloatArray
+    sharp: FloatArray
+    corrected: FloatArray
+    paper: FloatArray
+
+
+def worst_coefficients(spec: RopeSpec) -> ComplexArray:
+    """The counterexample: every term of the deviation at s = 1/2 turned to the same sign."""
+    turned: ComplexArray = np.exp(-0.5j * spec.frequencies)
+    return turned
+
+
+def deviation(spec: RopeSpec, h: ComplexArray, s: FloatArray, left: float = 0.0) -> FloatArray:
+    """Return |a(s) - chord| on the unit cell that starts at ``left``."""
+    ends = attention_score(spec, h, [left, left + 1.0])
+    share = s - left
+    return np.asarray(np.abs(attention_score(spec, h, s) - (1 - share) * ends[0] - share * ends[1]))
+
+
+def compute(seed: int = 0) -> Mapping[str, Record]:
+    """Draw the counterexample, scale the bounds over d and c, and hold them against fits."""
+    spec = preset("llama-7b")
+    return {
+        "theorem21_counterexample": _counterexample(spec),
+        "theorem21_scaling": _scaling(),
+        "theorem21_fits": _fits(spec, seed),
+    }
+
+
+def _counterexample(spec: RopeSpec) -> Counterexample:
+    span = np.linspace(0.0, 1.0, 201)
+    h = worst_coefficients(spec)
+    score = attention_score(spec, h, span)
+    chord = (1 - span) * score[0] + span * score[-1]
+    bounds = [interpolation_bound(spec, span, form=f, left=0.0, right=1.0) for f in FORMS]
+    return Counterexample(spec, span, score, chord, np.abs(score - chord), *bounds)
+
+
+def _scaling() -> Scaling:
+    by_dim = [RopeSpec(d, 1e4, 2048) for d in DIMENSIONS]
+    by_base = [RopeSpec(128, c, 2048) for c in BASES]
+    rows = np.array(
+        [[float(interpolation_bound(s, 0.5, form=f)) for f in FORMS] for s in by_dim + by_base]
+    )
+    panels = ("head_dim",) * len(DIMENSIONS) + ("base",) * len(BASES)
+    x = np.array([float(d) for d in DIMENSIONS] + list(BASES))
+    return Scaling(128, paper_bound_threshold(128), panels, x, *rows.T)
+
+
+def _fits(spec: RopeSpec, seed: int) -> Fits:
+    cells = np.arange(spec.context_window - 1, dtype=float)
+    middle = cells + 0.5
+    rows = []
+    for k in range(seed, seed + SEEDS):
+        h = fit_score(spec, noise(spec, k), method="normal_float32").coefficients
+        grid = attention_score(spec, h, np.arange(spec.context_window, dtype=float))
+        gap = np.abs(attention_score(spec, h, middle) - (grid[:-1] + grid[1:]) / 2)
+        bounds = [
+            float(interpolation_bound(spec, 0.5, h, form=f))
+            for f in ("weighted", "sharp", "corrected", "paper")
+        ]
+        rows.append([float(k), float(gap.max()), *bounds])
+    return Fits(spec, *np.array(rows).T)
+
+
+def plot(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Draw the counterexample in its cell, the bounds against d and c, and against fits."""
+    return {
+        "theorem21_counterexample": _plot_counterexample(records["theorem21_counterexample"]),
+        "theorem21_scaling": _plot_scaling(records["theorem21_scaling"]),
+        "theorem21_fits": _plot_fits(records["theorem21_fits"]),
+    }
+
+
+def _plot_counterexample(record: Any) -> Any:
+    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.6)
+    plots.curves(
+        record.span,
+        {"score a(s)": record.score, "chord of the cell": record.chord},
+        ax=axes[0],
+        xlabel="span s (tokens)",
+        ylabel="score",
+        title="h_j = exp(-i theta_j / 2), d = 128, c = 10000",
+        legend="center",
+    )
+    series = {"deviation |a - chord|": record.deviation}
+    series |= {f"bound: {LABELS[f]}": getattr(record, f) for f in ("paper", "corrected", "sharp")}
+    plots.curves(
+        record.span,
+        series,
+        ax=axes[1],
+        xlabel="span s (tokens)",
+        ylabel="deviation, max|h| = 1",
+        title="the printed bound is crossed",
+        legend="lower center",
+    )
+    middle = record.span.size // 2
+    plots.mark(
+        record.span[middle],
+        record.deviation[middle],
+        f"{record.deviation[middle]:.4f} > {record.paper[middle]:.4f}",
+        ax=axes[1],
+        offset=(14, 9),
+    )
+    axes[1].set_ylim(0, 0.62)
+    return figure
+
+
+def _plot_scaling(record: Any) -> Any:
+    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.6)
+    names = np.array(record.panel)
+    labels = {
+        "head_dim": ("head_dim d (base 10000)", "against the dimension"),
+        "base": ("base c (d = 128)", "against the base"),
+    }
+    for ax, (panel, (xlabel, text)) in zip(axes, labels.items(), strict=True):
+        chosen = names == panel
+        plots.curves(
+            record.x[chosen],
+            {LABELS[f]: getattr(record, f)[chosen] for f in FORMS},
+            ax=ax,
+            xlabel=xlabel,
+            ylabel="bound at u = 1/2, max|h| = 1",
+            title=text,
+            logx=True,
+            logy=True,
+            marker="o" if panel == "head_dim" else "",
+        )
+    plots.plain_ticks(axes[0], "x", [8, 16, 32, 64, 128, 256, 512])
+    plots.plain_ticks(axes[0], "y", [0.03, 0.1, 0.3, 1])
+    plots.plain_ticks(axes[1], "y", [0.3, 0.5, 1, 2, 5])
+    with style.applied():
+        axes[1].axvline(record.threshold_base, color=style.GREY, linestyle="--", linewidth=0.8)
+        axes[1].annotate(
+            f"paper < sharp\nbeyond c = {record.threshold_base:.4g}",
+            (record.threshold_base, 0.32),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    return figure
+
+
+def _plot_fits(record: Any) -> Any:
+    figure, ax = plots.new_figure()
+    names = ("observed", "weighted", "sharp", "corrected", "paper")
+    with style.applied():
+        for index, name in enumerate(names):
+            values = getattr(record, name)
+            ax.plot(np.full(values.size, index), values, "o", color=style.CYCLE[index])
+        ax.set_yscale("log")
+        ax.set_xticks(range(len(names)), names)
+        ax.grid(axis="x", visible=False)
+        ax.set_ylabel("largest |a - chord| at half-integers")
+        ax.set_title("on the fits of Fig. 2 only |h_j| by pair helps", loc="left")
+    return figure
+
+
+def claims(records: Mapping[str, Record]) -> list[Claim]:
+    """Eq. 5-7 and the proof, step by step."""
+    cell: Any = records["theorem21_counterexample"]
+    scaling: Any = records["theorem21_scaling"]
+    fits: Any = records["theorem21_fits"]
+    spec, middle = cell.spec, cell.span.size // 2
+    observed, paper = float(cell.deviation[middle]), float(cell.paper[middle])
+    small = RopeSpec(64, 1e4, 2048)
+    observed_64 = float(deviation(small, worst_coefficients(small), np.array([0.5]))[0])
+    paper_64 = float(interpolation_bound(small, 0.5, form="paper"))
+    total = theta_square_sum(spec)
+    tail = 1 / -math.expm1(-4 * math.log(spec.base) / spec.rotary_dim)
+    eq14 = spec.rotary_dim / (4 * math.log(spec.base))
+    corrected = float(interpolation_bound(spec, 0.5, form="corrected"))
+    curved = _largest_second_derivative(spec)
+    remainder = bool((cell.deviation <= cell.corrected + 1e-15).all())
+    where, test = "theorem21", "test_interpolation.py"
+    return [
+        Claim(
+            "theorem-2.1",
+            "Eq. 5",
+            "Theorem 2.1: |a(s) - a_linear(s)| <= d max|h_j| (s - s1)(s2 - s) / (8 ln c)",
+            verdict(observed <= paper),
+            f"{paper:.6f} at d = 128, u = 1/2",
+            f"{observed:.6f} attained, {observed / paper:.4f} times the bound",
+            "closed form",
+            where,
+            test,
+            "h_j = exp(-i theta_j / 2) on [0, 1]; s = 1/2 is PI with L' = 2L.",
+        ),
+        Claim(
+            "theorem-2.1-d64",
+            "Eq. 5",
+            "Theorem 2.1 at head dimension 64: the bound is d max|h| / (32 ln c) at u = 1/2",
+            verdict(observed_64 <= paper_64),
+            f"{paper_64:.6f}",
+            f"{observed_64:.6f} attained, {observed_64 / paper_64:.4f} times the bound",
+            "closed form",
+            where,
+            test,
+        ),
+        Claim(
+            "theorem-2.1-corrected",
+            "Eq. 5",
+            "The deviation from the chord is bounded by max|h_j| (s - s1)(s2 - s) times a constant "
+            "(the paper's: d / (8 ln c))",
+            verdict(remainder, then=CORRECTED),
+            number(eq14 / 2),
+            f"{number(total / 2)} = (1 - c^-2) / (2 (1 - c^(-4/d)))",
+            "closed form",
+            where,
+            test,
+            "The constant with Eq. 14 left out; the sharp one is attained.",
+        ),
+        Claim(
+            "theorem-2.1-threshold",
+            "Eq. 5",
+            "Theorem 2.1 for every base c > 1 (d = 128)",
+            verdict(scaling.threshold_base >= 1e4),
+            "c > 1",
+            f"fails at unit-cell midpoints for every base above {number(scaling.threshold_base)}",
+            "measured",
+            where,
+            test,
+        ),
+        Claim(
+            "chord",
+            "Eq. 6",
+            "a_linear is the chord: (1 - lambda) a(s1) + lambda a(s2), lambda = (s - s1)/(s2 - s1)",
+            verdict(float(cell.deviation[[0, -1]].max()) < 1e-12),
+            "0 at s1 and s2",
+            f"{float(cell.deviation[[0, -1]].max()):.3e} at both ends, {number(observed)} between",
+            "identity",
+            where,
+            test,
+        ),
+        Claim(
+            "eq-7-number",
+            "Eq. 7",
+            "32 ln c is 294.73 for c = 10000",
+            verdict(abs(32 * math.log(spec.base) - 294.73) < 0.005),
+            "294.73",
+            number(32 * math.log(spec.base)),
+            "closed form",
+            where,
+            test,
+        ),
+        Claim(
+            "eq-7-bound",
+            "Eq. 7",
+            "On the integer grid the deviation is at most d max|h| / 294.73",
+            verdict(observed <= spec.rotary_dim / 294.73),
+            "d / 294.73",
+            f"d / {number(spec.rotary_dim / observed)} is attained, "
+            f"d / {number(spec.rotary_dim / corrected)} holds",
+            "closed form",
+            where,
+            test,
+        ),
+        Claim(
+            "taylor",
+            "Eq. 9",
+            "Taylor: |a - a_linear| <= (s - s1)(s2 - s)/2 max|a''|",
+            verdict(remainder),
+            "1/2",
+            f"deviation / bound at most "
+            f"{number(float(np.nanmax(cell.deviation[1:-1] / cell.corrected[1:-1])))}",
+            "measured",
+            where,
+            test,
+        ),
+        Claim(
+            "second-derivative",
+            "Eq. 12",
+            "|a''(s)| <= max|h_j| sum_j theta_j^2",
+            verdict(curved <= total * (1 + 1e-12)),
+            "sum theta_j^2",
+            f"sum {number(total, 7)}; attained {number(curved, 7)} by h_j = -1 at s = 0",
+            "closed form",
+            where,
+            test,
+        ),
+        Claim(
+            "geometric-sum",
+            "Eq. 13",
+            "sum_j theta_j^2 = sum_j c^(-4j/d) <= 1 / (1 - c^(-4/d))",
+            verdict(total <= tail),
+            "1 / (1 - c^(-4/d))",
+            f"{number(total, 7)} <= {number(tail, 7)}",
+            "closed form",
+            where,
+            test,
+        ),
+        Claim(
+            "eq-14",
+            "Eq. 14",
+            "1 / (1 - c^(-4/d)) <= d / (4 ln c), from c^x <= 1 + x ln c for x < 0",
+            verdict(tail <= eq14),
+            number(eq14),
+            number(tail, 7),
+            "closed form",
+            where,
+            test,
+            "e^y >= 1 + y for every real y: the inequality is reversed, for every d and c.",
+        ),
+        Claim(
+            "proof-conclusion",
+            "Eq. 17",
+            "The proof concludes |a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
+            verdict(tail <= eq14),
+            number(eq14 / 2),
+            f"needs {number(total / 2, 7)}",
+            "closed form",
+            where,
+            test,
+            "It rests on Eq. 14.",
+        ),
+        Claim(
+            "bound-on-fits",
+            "section 2.3",
+            "The bound (d max|h| / 294.73 on the grid) shows that interpolation is stable on fits "
+            "like Fig. 2",
+            verdict(bool((fits.observed <= fits.weighted).all()), then=CORRECTED),
+            "d max|h| / 294.73",
+            f"max|h| forms allow {number(fits.paper.min(), 4)} to "
+            f"{number(fits.corrected.max(), 4)}, observed {number(fits.observed.max(), 4)}, "
+            f"weighted {number(fits.weighted.max(), 4)}",
+            "measured",
+            where,
+            test,
+            "Stable it is, but max|h| sits on slow pairs: only the weighted form shows it.",
+        ),
+        Claim(
+            "grid-words",
+            "section 2.3",
+            "At the integers (grid points) a(s) behaves well, so interpolated scores do too "
+            "(s2 = s1 + 1)",
+            verdict(grid_constant(spec) < 2, then=HOLDS),
+            "in words",
+            f"|a(s)| <= {number(grid_constant(spec))} sup over all integers of |a(n)|",
+            "closed form",
+            where,
+            test,
+            "True but nearly empty: a model has seen the integers of a window only.",
+        ),
+    ]
+
+
+def _largest_second_derivative(spec: RopeSpec) -> float:
+    minus = -np.ones(spec.pairs)
+    return float(attention_score(spec, minus, 0.0, derivative=2))

@@ -1,0 +1,118 @@
+"""Run items: compute, draw, write atomically with provenance, gather the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import io
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tqdm import tqdm
+
+import pianalysis
+from paper_repro import claims as ledger
+from pianalysis import _validate, style
+from pianalysis.records import Record, write_atomic
+
+ITEMS = ("fig1", "fig2", "fig3", "fig4", "fig5", "theorem21", "ratio", "basis", "tables")
+_VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "sympy")
+# Neither the clock nor the program's own name: same record, same bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+}
+
+
+def load(name: str) -> ModuleType:
+    """Import one item by name; an unknown one is a ValueError that lists the known."""
+    return importlib.import_module(f"paper_repro.items.{_validate.choice('item', name, ITEMS)}")
+
+
+def title(name: str) -> str:
+    """Return the first line of the item's docstring."""
+    return (load(name).__doc__ or "").strip().splitlines()[0]
+
+
+def provenance(name: str, seed: int) -> dict[str, Any]:
+    """Return what made a figure: command, seed, versions, digest of sources and inputs."""
+    return {
+        "command": f"python -m paper_repro run {name}" + (f" --seed {seed}" if seed else ""),
+        "seed": seed,
+        "versions": {
+            "python": platform.python_version(),
+            "pianalysis": pianalysis.__version__,
+            **{package: importlib.metadata.version(package) for package in _VERSIONS},
+        },
+        "sources_sha256": _digest(name),
+    }
+
+
+def _digest(name: str) -> str:
+    """Hash the library, the item's own file and the paper's tables."""
+    library, repro = Path(pianalysis.__file__).parent, Path(__file__).parent
+    paths = sorted(library.rglob("*.py")) + sorted((repro / "paper").glob("*.csv"))
+    digest = hashlib.sha256()
+    for path in [*paths, repro / "items" / f"{name}.py"]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def compute(name: str, seed: int = 0) -> Mapping[str, Record]:
+    """Compute one item: figure stem -> record."""
+    records: Mapping[str, Record] = load(name).compute(seed)
+    return records
+
+
+def save(name: str, records: Mapping[str, Record], folder: Path, seed: int) -> None:
+    """Draw and write every stem of an item: .pdf, .svg, .png, .csv, .json."""
+    figures = load(name).plot(records)
+    source = provenance(name, seed)
+    for stem, record in records.items():
+        for kind, metadata in _METADATA.items():
+            out = io.BytesIO()
+            with style.applied():
+                figures[stem].savefig(out, format=kind, metadata=metadata)
+            write_atomic(folder / f"{stem}.{kind}", out.getvalue())
+        record.save(folder / stem, source)
+
+
+def run(names: Sequence[str], folder: Path, seed: int = 0, readme: Path | None = None) -> None:
+    """Run items and bring the ledger (and README's summary) up to date."""
+    names = [_validate.choice("item", name, ITEMS) for name in names] or list(ITEMS)
+    folder.mkdir(parents=True, exist_ok=True)
+    found: list[ledger.Claim] = []
+    with tqdm(names, unit="item", disable=None) as bar:
+        for name in bar:
+            bar.set_description(name)
+            records = compute(name, seed)
+            save(name, records, folder, seed)
+            found += load(name).claims(records)
+    if seed:
+        return  # the ledger records the default seed
+    if set(names) != set(ITEMS):
+        found += [claim for claim in _recorded(folder) if claim.item not in names]
+    found = ledger.order(found)
+    ledger.write(found, folder)
+    if readme is not None and set(names) == set(ITEMS):
+        ledger.update_readme(found, readme)
+
+
+def _recorded(folder: Path) -> list[ledger.Claim]:
+    return ledger.read(folder) if (folder / "claims.json").exists() else []
+
+
+def check(folder: Path) -> list[str]:
+    """Recompute every claim; return one line for each verdict that no longer matches."""
+    committed = ledger.read(folder)
+    computed: list[ledger.Claim] = []
+    with tqdm(ITEMS, unit="item", disable=None) as bar:
+        for name in bar:
+            bar.set_description(name)
+            computed += load(name).claims(compute(name))
+    return ledger.differences(committed, computed)

@@ -1,0 +1,223 @@
+"""Pictures of records: each function draws what it is given on Axes; none computes or saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pianalysis import style
+from pianalysis._validate import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width: float = style.COLUMN_WIDTH, height: float = 2.4
+) -> tuple[Figure, Any]:
+    """Return a figure in the project's style and its Axes; no window, no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with style.applied():
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns)
+    return figure, axes
+
+
+def curves(
+    x: FloatArray | Sequence[float],
+    series: Mapping[str, FloatArray | Sequence[float]],
+    *,
+    ax: Axes,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    logx: bool = False,
+    logy: bool = False,
+    marker: str = "",
+    legend: Any = "best",
+) -> Axes:
+    """Draw one line a series over common x, told apart by colour and by dash."""
+    with style.applied():
+        for index, (label, y) in enumerate(series.items()):
+            ax.plot(
+                x,
+                y,
+                label=label,
+                color=style.CYCLE[index % len(style.CYCLE)],
+                linestyle=_DASHES[index % len(_DASHES)],
+                marker=marker,
+            )
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        if title:
+            ax.set_title(title, loc="left")
+        if logx:
+            ax.set_xscale("log")
+        if logy:
+            ax.set_yscale("log")
+        if legend and len(series) > 1:
+            ax.legend(loc=legend)
+    return ax
+
+
+def plain_ticks(ax: Axes, axis: str, values: Sequence[float]) -> Axes:
+    """Label a logarithmic axis with plain numbers at ``values``."""
+    with style.applied():
+        set_ticks = ax.set_xticks if axis == "x" else ax.set_yticks
+        set_ticks(values, [f"{value:g}" for value in values])
+        set_ticks([], minor=True)
+    return ax
+
+
+def level(
+    value: float,
+    text: str,
+    *,
+    ax: Axes,
+    at: float = 0.98,
+    color: str = style.GREY,
+    above: bool = True,
+) -> Axes:
+    """Draw a horizontal dashed line with its label at the share ``at`` of the width."""
+    with style.applied():
+        ax.axhline(value, color=color, linestyle="--", linewidth=0.8)
+        ax.annotate(
+            text,
+            (at, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2 if above else -2),
+            textcoords="offset points",
+            ha="right" if at > 0.5 else "left",
+            va="bottom" if above else "top",
+            fontsize=7,
+            color=color,
+        )
+    return ax
+
+
+def mark(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    ax: Axes,
+    offset: tuple[float, float] = (8, 14),
+    color: str = style.BLACK,
+) -> Axes:
+    """Mark a point and label it beside, with a thin leader."""
+    with style.applied():
+        ax.plot([x], [y], "o", color=color, markersize=3.5, zorder=5)
+        ax.annotate(
+            text,
+            (x, y),
+            xytext=offset,
+            textcoords="offset points",
+            fontsize=7,
+            color=color,
+            ha="left" if offset[0] >= 0 else "right",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": color},
+        )
+    return ax
+
+
+def band(
+    x: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    *,
+    ax: Axes,
+    label: str,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+) -> Axes:
+    """Draw the range [low, high] over x as a filled band."""
+    with style.applied():
+        ax.fill_between(x, low, high, color=style.BLUE, alpha=0.35, linewidth=0, label=label)
+        ax.plot(x, low, color=style.BLUE, linewidth=0.6)
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        if title:
+            ax.set_title(title, loc="left")
+    return ax
+
+
+def phase_wheel(travelled: FloatArray, *, ax: Axes, title: str = "") -> Axes:
+    """Draw how far each pair turns inside the window: arcs of at most one turn, slow pairs outside.
+
+    ``travelled`` is theta_j (L - 1) in radians; a full ring has seen every phase.
+    """
+    with style.applied():
+        radius = np.linspace(0.25, 1.0, travelled.size)
+        for r, angle in zip(radius, travelled, strict=True):
+            full = angle >= 2 * np.pi
+            turn = np.linspace(0.0, min(float(angle), 2 * np.pi), 181)
+            ax.plot(
+                r * np.cos(turn),
+                r * np.sin(turn),
+                color=style.BLUE if full else style.RED,
+                linewidth=0.6 if full else 1.1,
+            )
+        ax.set_aspect("equal")
+        ax.set_xlabel("real part (fast pairs inside)")
+        ax.set_ylabel("imaginary part")
+        if title:
+            ax.set_title(title, loc="left")
+    return ax
+
+
+def bars(
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    ax: Axes,
+    ylabel: str,
+    xlabel: str = "",
+    title: str = "",
+) -> Axes:
+    """Draw grouped bars, one colour a series."""
+    with style.applied():
+        width = 0.8 / len(series)
+        middle = np.arange(len(groups))
+        for index, (label, values) in enumerate(series.items()):
+            offset = (index - (len(series) - 1) / 2) * width
+            color = style.CYCLE[index % len(style.CYCLE)]
+            ax.bar(middle + offset, values, width * 0.92, label=label, color=color)
+        ax.set_xticks(middle, groups)
+        ax.grid(axis="x", visible=False)
+        ax.set_ylabel(ylabel)
+        if xlabel:
+            ax.set_xlabel(xlabel)
+        if title:
+            ax.set_title(title, loc="left")
+        if len(series) > 1:
+            ax.legend(loc="best", ncols=2 if len(series) > 3 else 1)
+    return ax
+
+
+def text_panel(lines: Sequence[str], *, ax: Axes, title: str = "") -> Axes:
+    """Draw text as a figure panel, one string a line, in a monospaced face."""
+    with style.applied():
+        ax.set_axis_off()
+        ax.text(
+            0.0,
+            1.0,
+            "\n".join(lines),
+            family="DejaVu Sans Mono",
+            fontsize=6.5,
+            va="top",
+            wrap=False,
+            transform=ax.transAxes,
+            linespacing=1.35,
+        )
+        if title:
+            ax.set_title(title, loc="left")
+    return ax

@@ -1,0 +1,30 @@
+"""Shared fixtures; the oracles live in oracles.py."""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import pianalysis as pia
+
+sys.path.insert(0, str(Path(__file__).parent))
+mpl.use("agg")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def llama():
+    return pia.preset("llama-7b")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20231)
+
+
+@pytest.fixture
+def root():
+    return ROOT
