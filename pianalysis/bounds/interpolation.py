@@ -8,7 +8,8 @@ Theorem 2.1 of arXiv:2306.15595 as printed (Eq. 5), and what is true instead. Wi
 * the sum is geometric: :math:`\sum_j \theta_j^2 = (1 - c^{-2}) / (1 - c^{-4/d})`;
 * Eq. 14 then bounds :math:`1/(1 - c^{-4/d})` by :math:`d/(4 \ln c)`, from
   :math:`c^x \le 1 + x \ln c` for x < 0. The inequality is the other way round
-  (:math:`e^y \ge 1 + y` for all y), so Eq. 5 is not a theorem: :math:`h_j = e^{-i\theta_j/2}` violates it on [0, 1] for d = 128, c = 10000.
+  (:math:`e^y \ge 1 + y` for all y), so Eq. 5 is not a theorem:
+  :math:`h_j = e^{-i\theta_j/2}` violates it on [0, 1] for d = 128, c = 10000.
 """
 
 from __future__ import annotations
