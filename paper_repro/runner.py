@@ -86,6 +86,8 @@ def run(names: Sequence[str], folder: Path, seed: int = 0, readme: Path | None =
     """Run items and bring the ledger (and README's summary) up to date."""
     names = [_validate.choice("item", name, ITEMS) for name in names] or list(ITEMS)
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".*.tmp"):  # left by a killed run; finished files are never among them
+        stale.unlink(missing_ok=True)
     found: list[ledger.Claim] = []
     with tqdm(names, unit="item", disable=None) as bar:
         for name in bar:

@@ -98,7 +98,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_ylabel("wavelength / context window")
         ax.set_title("slow pairs never complete a turn in the window", loc="left")
         ax.legend(loc="upper left")
-    plots.level(1.0, "one turn a window", ax=ax)
+    plots.level(1.0, "one turn a window", ax=ax, at=0.02)
     turn, ax = plots.new_figure(height=3.3)
     seen = int((wheel.travelled < 2 * np.pi).sum())
     plots.phase_wheel(
@@ -119,8 +119,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         marker="o",
         legend="upper right",
     )
-    ax.set_ylim(0, 240)
-    plots.level(16, "float64 resolution", ax=ax, at=0.02)
+    plots.plain_ticks(ax, "x", [256, 1024, 4096, 32768])
+    ax.set_ylim(-12, 245)
+    plots.level(16, "float64 resolution", ax=ax, at=0.99, above=False)
     return {"basis_wavelengths": figure, "basis_phase_wheel": turn, "basis_gram": condition}
 
 

@@ -36,7 +36,7 @@ def prompt_figure(record: Any, title: str) -> Any:
     """Draw a prompt's parts with their names, wrapped to one column."""
     import textwrap
 
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.2)
+    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=1.3)
     lines = []
     for name, text in zip(record.part, record.text, strict=True):
         wrapped = textwrap.wrap(text, 92) or [""]

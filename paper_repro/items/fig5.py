@@ -153,7 +153,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
         Claim(
             "abel-at-least-d",
             "section 2.3",
-            "Numerically B(s) >= d",
+            "Numerically B(s) >= d (d = 128)",
             verdict(wide.first_real > PAPER_STOP, then=CORRECTED),
             "d",
             f"only up to s = {wide.first_real:.4f} (first integer {wide.first_integer}, "
