@@ -54,8 +54,8 @@ def verdict(true: bool, *, else_: str = REFUTED, then: str = HOLDS) -> str:
 
 
 def number(value: float, digits: int = 6) -> str:
-    """Format to ``digits`` significant digits, at least four."""
-    return f"{value:.{max(4, digits)}g}"
+    """Format to ``digits`` significant digits, at least four, trailing zeros kept."""
+    return f"{value:#.{max(4, digits)}g}"
 
 
 def order(claims: Iterable[Claim]) -> list[Claim]:

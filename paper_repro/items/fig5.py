@@ -133,7 +133,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             "B(s)/d is about 16 at s = 0",
             verdict(abs(curve.ratio[0] - 16) < 0.5),
             "16",
-            number(curve.ratio[0]) + "00",
+            number(curve.ratio[0]),
             "identity",
             "fig5",
             "test_extrapolation.py",

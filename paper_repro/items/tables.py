@@ -243,7 +243,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
                 f"({'PG-19' if table == 'table1' else 'proof-pile'})",
                 verdict(reading != "neither", then=then),
                 f"{stated:g}",
-                f"{original:.4f} against the original, {extended:.4f} against itself at 2048",
+                f"{original:#.4g} against the original, {extended:#.4g} against itself at 2048",
                 "table arithmetic",
                 "tables",
                 "test_tables.py",
@@ -290,7 +290,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "Direct fine-tuning is up to 0.48 worse at the extended window",
             verdict(abs(worst[3] - 0.48) < 5e-3, then=CORRECTED),
             "+0.48",
-            f"{worst[3]:+.4f} against itself at 2048, {worst[2]:+.4f} against the original "
+            f"{worst[3]:+#.4g} against itself at 2048, {worst[2]:+#.4g} against the original "
             f"({worst[1]})",
             "table arithmetic",
             "tables",
@@ -303,8 +303,8 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "Direct fine-tuning is at most 0.12 better",
             verdict(min(-best[0], -best[1]) <= 0.12 + 5e-3),
             "0.12",
-            f"{-best[0]:.4f} against the original, {-best[1]:.4f} against itself at 2048 (13B, "
-            "proof-pile)",
+            f"{-best[0]:#.4g} against the original, {-best[1]:#.4g} against itself at 2048 "
+            "(13B, proof-pile)",
             "table arithmetic",
             "tables",
             "test_tables.py",
@@ -327,7 +327,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "PI without fine-tuning: 16.10 at 8192 and 112.13 at 16384",
             verdict(zero == [16.10, 112.13]),
             "16.10, 112.13",
-            f"{zero[0]:.2f} and {zero[1]:.2f}, {zero[0] / 7.20:.4f} and {zero[1] / 7.20:.4f} times "
+            f"{zero[0]:.2f} and {zero[1]:.2f}, {zero[0] / 7.20:#.4g} and {zero[1] / 7.20:#.4g} times "
             "the original's 7.20",
             "table arithmetic",
             "tables",
@@ -339,7 +339,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "After 200 steps PI is below the original's 7.20 at 2048",
             verdict(max(after) < 7.20),
             "7.20",
-            f"{after[0]:.4f} and {after[1]:.4f}",
+            f"{after[0]:#.4g} and {after[1]:#.4g}",
             "table arithmetic",
             "tables",
             "test_tables.py",
@@ -350,7 +350,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "PI's perplexity falls steadily from 200 to 1000 steps",
             verdict(falling),
             "6.95, 6.83",
-            f"{steps[0][-1]:.4f} and {steps[1][-1]:.4f} at 1000 steps",
+            f"{steps[0][-1]:#.4g} and {steps[1][-1]:#.4g} at 1000 steps",
             "table arithmetic",
             "tables",
             "test_tables.py",
@@ -361,7 +361,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "Proof-pile degradation within the original window (2048) ranges from 0.01 to 0.05",
             verdict(abs(min(at_2048) - 0.01) < 1e-9 and abs(max(at_2048) - 0.05) < 1e-9),
             "0.01 to 0.05",
-            f"{min(at_2048):.4f} to {max(at_2048):.4f}",
+            f"{min(at_2048):#.4g} to {max(at_2048):#.4g}",
             "table arithmetic",
             "tables",
             "test_tables.py",
@@ -372,7 +372,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "Perplexity keeps improving with the window, up to 32768",
             verdict(max(worse.values()) < 0, else_=CORRECTED),
             "32768",
-            f"from 16384 to 32768 it worsens by {worse['7B']:.4f} (7B), {worse['13B']:.4f} (13B)",
+            f"from 16384 to 32768 it worsens by {worse['7B']:#.4g} (7B), {worse['13B']:#.4g} (13B)",
             "table arithmetic",
             "tables",
             "test_tables.py",
