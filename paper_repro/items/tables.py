@@ -327,8 +327,8 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "PI without fine-tuning: 16.10 at 8192 and 112.13 at 16384",
             verdict(zero == [16.10, 112.13]),
             "16.10, 112.13",
-            f"{zero[0]:.2f} and {zero[1]:.2f}, {zero[0] / 7.20:#.4g} and {zero[1] / 7.20:#.4g} times "
-            "the original's 7.20",
+            f"{zero[0]:.2f} and {zero[1]:.2f}, {zero[0] / 7.20:#.4g} and "
+            f"{zero[1] / 7.20:#.4g} times the original's 7.20",
             "table arithmetic",
             "tables",
             "test_tables.py",
