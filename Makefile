@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help repro test lint check notebooks bench clean python
+.PHONY: help repro test lint check proofs notebooks bench clean python
 
 help:
 	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
 	@echo "make test       lint, type check, all tests (executes the notebooks)"
 	@echo "make check      recompute every verdict of the claims ledger"
+	@echo "make proofs     compile the Coq proofs (needs coq and libcoq-coquelicot)"
 	@echo "make notebooks  execute the notebooks in place"
 	@echo "make bench      time the fast paths against their peers"
 	@echo "make clean      remove .venv and caches"
@@ -41,6 +42,9 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+proofs:
+	$(MAKE) -C paper_repro/proofs
 
 notebooks: $(READY)
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
