@@ -124,7 +124,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             verdict(share <= 1),
             "1",
             f"|a| / bound at most {number(share, 4)} over 32 random h and 4096 spans",
-            "measured",
+            "Coq Abel_bound",
             "ratio",
             "test_extrapolation.py",
             "Abel summation, an identity and the triangle inequality.",
@@ -136,7 +136,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             verdict(beats >= 1, then=CORRECTED),
             "2 max|h| B(s)",
             f"at least {number(beats)} times the triangle bound (d/2) max|h| on [0, 4096)",
-            "measured",
+            "Coq Abel_never_beats_triangle",
             "ratio",
             "test_extrapolation.py",
             "True and never useful: 2 B(s) >= d/2 for every s, d and c. The difference form can "
