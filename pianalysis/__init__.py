@@ -9,7 +9,8 @@ from pianalysis.bounds.interpolation import (
     theta_square_sum,
 )
 from pianalysis.bounds.ratio import bound_ratio, first_span_below, ratio_readings
-from pianalysis.extension import PositionInterpolation, Unscaled
+from pianalysis.bounds.worst_case import WorstCase, worst_case_score
+from pianalysis.extension import NTKAware, PositionInterpolation, Unscaled
 from pianalysis.fits import exact_fit_spread, fit_score
 from pianalysis.presets import PRESETS, preset
 from pianalysis.rope import RopeSpec
@@ -19,9 +20,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "PRESETS",
+    "NTKAware",
     "PositionInterpolation",
     "RopeSpec",
     "Unscaled",
+    "WorstCase",
     "abel_sum",
     "adjacent_contrast",
     "attention_score",
@@ -38,4 +41,5 @@ __all__ = [
     "ratio_readings",
     "score_coefficients",
     "theta_square_sum",
+    "worst_case_score",
 ]

@@ -97,3 +97,51 @@ class PositionInterpolation(_Extension):
     def _both(self) -> tuple[FloatArray, FloatArray]:
         scale = Fraction(self.spec.context_window, self.target)
         return _phases.geometric_frequencies(self.spec.base, self.spec.rotary_dim, scale)
+
+
+@dataclass(frozen=True, slots=True)
+class NTKAware(_Extension):
+    r"""NTK-aware scaling: the base grows, :math:`c' = c\,(L'/L)^{d/(d-2)}`.
+
+    The slowest pair then turns exactly as under Position Interpolation,
+    :math:`\theta'_{d/2-1} = \theta_{d/2-1} L / L'`, and the fastest not slower at all. This is the
+    static form, one base for every length; the base enters as a float64, as model code computes it.
+
+    Raises
+    ------
+    ValueError
+        A rotary dimension of 2, whose exponent d/(d-2) does not exist; a target below the window.
+
+    Examples
+    --------
+    >>> spec = RopeSpec(128, 10_000.0, 2048)
+    >>> scaled = NTKAware(spec, 8192)
+    >>> scaled.frequencies[0], round(scaled.base, 2)
+    (np.float64(1.0), 40889.95)
+    >>> round(float(scaled.frequencies[-1] / spec.frequencies[-1]), 12)
+    0.25
+    """
+
+    def __post_init__(self) -> None:
+        _Extension.__post_init__(self)
+        if self.spec.rotary_dim <= 2:
+            raise ValueError(
+                "spec must have a rotary dimension above 2 for NTK-aware scaling, "
+                f"got {self.spec.rotary_dim}"
+            )
+
+    @property
+    def base(self) -> float:
+        """The new base c'."""
+        dim = self.spec.rotary_dim
+        return float(self.spec.base * self.factor ** (dim / (dim - 2)))
+
+    @property
+    def frequencies(self) -> FloatArray:
+        """theta'_j = c'^(-2j/d), float64 (d/2,), radians per token."""
+        return _phases.geometric_frequencies(self.base, self.spec.rotary_dim)[0]
+
+    @property
+    def frequencies_tail(self) -> FloatArray:
+        """What rounding the frequencies to float64 dropped."""
+        return _phases.geometric_frequencies(self.base, self.spec.rotary_dim)[1]

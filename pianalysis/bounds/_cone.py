@@ -1,0 +1,298 @@
+r"""The cone programme behind the worst case: a basis that tames it, and its solution in float64.
+
+On the grid n = 0..L-1 the d functions cos(theta_j n), sin(theta_j n) are dependent to 10^-125 for
+d = 128, L = 2048, so no float64 solver can work with them. Centred on the grid they fall into two
+blocks by parity; the eigenvectors V of the blocks of the Gram matrix, computed to hundreds of
+bits, are orthogonal both as coefficients and as functions on the grid, of norm sigma_k there. With
+coefficients V D t and
+
+.. math:: D_k^{-2} = \sigma_k^2 / L + 1 / (H^2 d / 2)
+
+each coordinate t_k is limited to about one by the grid or by |h_j| <= H, whichever binds it, and
+every entry of the programme is of order one at most, for every H.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pianalysis._validate import FloatArray
+from pianalysis.fits import exact_frequencies, normal_blocks
+from pianalysis.rope import RopeSpec
+
+IntArray = npt.NDArray[np.intp]
+
+SHORTEST_SUBSET = 512  # windows up to this length enter the programme whole
+_MOST_BITS = 1 << 14
+_GUARD_BITS = 96
+_LEAST_BITS = 384
+_ROWS = 512  # grid points whose basis functions are held in high precision at a time
+_NEGLIGIBLE = 1e-13  # entries left out of the solver's matrix; every check uses the full one
+_LOOSE, _TIGHT = 1e-2, 1e-9
+_ROUNDS = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridBasis:
+    """Functions orthonormal on the grid, even ones first, by falling norm within each parity.
+
+    ``functions`` (L, d); ``norms`` their grid norms before normalisation, ``exact_norms`` the same
+    as Arb numbers; ``mixing`` the two blocks of V as Arb matrices, ``mixing_float`` rounded.
+    """
+
+    spec: RopeSpec
+    bits: int
+    functions: FloatArray
+    norms: FloatArray
+    exact_norms: tuple[Any, ...]
+    mixing: tuple[Any, Any]
+    mixing_float: tuple[FloatArray, FloatArray]
+
+    def project(self, target: list[Any]) -> list[Any]:
+        """Return V^T c as Arb numbers; ``target`` holds the c_j turned to the grid's centre."""
+        import flint
+
+        even = flint.arb_mat([[z.real for z in target]]) * self.mixing[0]
+        odd = flint.arb_mat([[z.imag for z in target]]) * self.mixing[1]
+        return [*even.entries(), *odd.entries()]
+
+
+@lru_cache(maxsize=4)
+def grid_basis(spec: RopeSpec) -> GridBasis:
+    """Return the basis for one specification; seconds of work, kept for the next call."""
+    import flint
+
+    window, pairs = spec.context_window, spec.pairs
+    bits = _bits_needed(spec)
+    half = -(-window // 2)
+    functions = np.empty((window, 2 * pairs))
+    norms: list[Any] = []
+    mixing = []
+    for parity, wave in enumerate((flint.arb.cos, flint.arb.sin)):
+        with flint.ctx.workprec(bits):
+            theta = exact_frequencies(spec)
+            vectors, values = _eigenvectors(normal_blocks(theta, window)[parity])
+            floor = flint.arb(2) ** -(bits // 2 - 32)  # below it: the null space of a short window
+            sizes = [max(max(value, flint.arb(0)).sqrt(), floor).mid() for value in values]
+        columns = slice(parity * pairs, (parity + 1) * pairs)
+        with flint.ctx.workprec(bits // 2 + 64):  # the square root of the Gram matrix's range
+            center = flint.arb(window - 1) / 2
+            for start in range(0, half, _ROWS):
+                rows = range(start, min(half, start + _ROWS))
+                table = flint.arb_mat([[wave((n - center) * t) for t in theta] for n in rows])
+                functions[rows.start : rows.stop, columns] = [
+                    [float((x / y).mid()) for x, y in zip(row, sizes, strict=True)]
+                    for row in (table * vectors).tolist()
+                ]
+        mirrored = functions[: window // 2, columns][::-1]
+        functions[half:, columns] = -mirrored if parity else mirrored
+        norms += sizes
+        mixing.append(vectors)
+    functions.flags.writeable = False
+    floats = tuple(np.array([[float(x) for x in row] for row in m.tolist()]) for m in mixing)
+    return GridBasis(
+        spec,
+        bits,
+        functions,
+        np.array([float(x) for x in norms]),
+        tuple(norms),
+        (mixing[0], mixing[1]),
+        (floats[0], floats[1]),
+    )
+
+
+def _bits_needed(spec: RopeSpec) -> int:
+    """Return bits that resolve the smallest eigenvalue of the Gram matrix with room to spare."""
+    import flint
+
+    if spec.context_window < spec.rotary_dim:
+        return _LEAST_BITS  # singular: its null space is held by |h_j| <= H alone
+    bits = 256
+    while bits <= _MOST_BITS:
+        with flint.ctx.workprec(bits):
+            try:
+                found = [
+                    block.inv()
+                    for block in normal_blocks(exact_frequencies(spec), spec.context_window)
+                ]
+            except ZeroDivisionError:
+                found = []
+            if found:
+                largest = max(
+                    abs(inverse[i, i]).upper() for inverse in found for i in range(spec.pairs)
+                )
+                condition = float((largest * spec.context_window * spec.pairs).log()) / math.log(2)
+                return max(_LEAST_BITS, int(condition) + _GUARD_BITS)
+        bits *= 2
+    raise ValueError(
+        f"spec must need at most {_MOST_BITS} bits for a basis on its grid, got {spec}: "
+        "its frequencies are too close for the window"
+    )
+
+
+def _eigenvectors(block: Any) -> tuple[Any, list[Any]]:
+    """Return orthonormal eigenvectors (columns) and eigenvalues, largest first, approximately."""
+    import flint
+
+    size = block.nrows()
+    values, right = flint.acb_mat(block.mid()).eig(right=True, algorithm="approx")
+    order = sorted(range(size), key=lambda k: values[k].real.mid(), reverse=True)
+    columns = []
+    for k in order:
+        column = [right[i, k].real.mid() for i in range(size)]
+        length = sum((x * x for x in column), flint.arb(0)).sqrt()
+        columns.append([(x / length).mid() for x in column])
+    vectors = flint.arb_mat(columns).transpose()
+    return vectors, [values[k].real.mid() for k in order]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Optimum:
+    """A candidate: coordinates t, one dual weight a grid point, nodes of the vertex if H = inf."""
+
+    coordinates: FloatArray
+    scale: FloatArray
+    weights: FloatArray
+    nodes: IntArray
+    rounds: int
+
+
+def coefficients(basis: GridBasis, found: Optimum) -> list[tuple[Any, Any]]:
+    """Return (Re h_j, Im h_j) turned to the grid's centre, exact products of V and D t."""
+    import flint
+
+    pairs = basis.spec.pairs
+    amplitude = [flint.arb(float(x)) for x in found.coordinates * found.scale]
+    even = basis.mixing[0] * flint.arb_mat([[x] for x in amplitude[:pairs]])
+    odd = basis.mixing[1] * flint.arb_mat([[x] for x in amplitude[pairs:]])
+    return [(x, -y) for x, y in zip(even.entries(), odd.entries(), strict=True)]
+
+
+def solve(basis: GridBasis, target: list[Any], limit: float) -> Optimum:
+    """Maximise Re sum_j h_j c_j over |a(n)| <= 1 and |h_j| <= limit by constraint generation.
+
+    Only some grid points enter the programme: every third at first (the scores are band-limited
+    to theta_0 = 1 radian a token), then those near the limit and every local maximum of |a| that
+    breaks it, loosely until few do and then to the solver's full accuracy.
+    """
+    spec = basis.spec
+    window, pairs = spec.context_window, spec.pairs
+    projected = basis.project(target)
+    if math.isinf(limit):
+        # D = sqrt(L) / sigma; what the objective loses by a common factor, its certificate regains.
+        exact = [x / y for x, y in zip(projected, basis.exact_norms, strict=True)]
+        largest = max(abs(x.mid()) for x in exact)
+        gain = np.array([float((x / largest).mid()) for x in exact])
+        grid, scale, cones = basis.functions * math.sqrt(window), np.ones(2 * pairs), None
+    else:
+        scale = 1.0 / np.hypot(basis.norms / math.sqrt(window), 1.0 / (limit * math.sqrt(pairs)))
+        gain = np.array([float(x.mid()) for x in projected]) * scale
+        grid = basis.functions * (basis.norms * scale)
+        shares = scale / limit
+        cones = (basis.mixing_float[0] * shares[:pairs], basis.mixing_float[1] * shares[pairs:])
+    size = float(np.abs(gain).max())
+    t, weights, rounds = _generate(grid, cones, gain / size)
+    nodes = np.zeros(0, dtype=np.intp)
+    if cones is None:
+        nodes = _vertex(grid, gain / size, weights)
+    return Optimum(t, scale, weights * size, nodes, rounds)
+
+
+def _generate(
+    grid: FloatArray, cones: tuple[FloatArray, FloatArray] | None, gain: FloatArray
+) -> tuple[FloatArray, FloatArray, int]:
+    window = grid.shape[0]
+    sparse = np.where(np.abs(grid) < _NEGLIGIBLE, 0.0, grid)
+    always = np.unique(np.append(np.arange(0, window, 24), window - 1))
+    nodes = np.arange(window)
+    if window > SHORTEST_SUBSET:
+        edges = np.concatenate([np.arange(12), np.arange(window - 24, window)])
+        nodes = np.union1d(np.arange(0, window, 3), np.union1d(always, edges))
+    tight = window <= SHORTEST_SUBSET
+    for rounds in range(1, _ROUNDS + 1):
+        t, multipliers = _clarabel(sparse[nodes], cones, gain, _TIGHT if tight else _LOOSE)
+        weights = np.zeros(window)
+        weights[nodes] = multipliers
+        height = np.abs(grid @ t)
+        over = height > 1.0 + (1e-8 if tight else 1e-4)
+        over[1:] &= height[1:] >= height[:-1]
+        over[:-1] &= height[:-1] >= height[1:]
+        broken = np.setdiff1d(np.flatnonzero(over), nodes)
+        if tight and not broken.size:
+            break
+        if rounds == 1:
+            nodes = np.union1d(always, nodes[height[nodes] > 0.8])
+        tight = tight or not broken.size or bool(height[broken].max() < 1.03)
+        nodes = np.union1d(nodes, broken)
+    return t, weights, rounds
+
+
+def _clarabel(
+    rows: FloatArray,
+    cones: tuple[FloatArray, FloatArray] | None,
+    gain: FloatArray,
+    tolerance: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Maximise gain.t over |rows t| <= 1 and |(C t)_j + i (S t)_j| <= 1: t and the row duals."""
+    import clarabel
+    from scipy import sparse
+
+    count, size = rows.shape
+    # (1, r.t) in a cone of two dimensions is |r.t| <= 1 at half the entries of two inequalities.
+    constraint = np.zeros((2 * count, size))
+    constraint[1::2] = rows
+    offset = np.tile([1.0, 0.0], count)
+    kinds = [clarabel.SecondOrderConeT(2)] * count
+    if cones is not None:
+        pairs = size // 2
+        discs = np.zeros((3 * pairs, size))
+        discs[1::3, :pairs], discs[2::3, pairs:] = cones
+        constraint = np.concatenate([constraint, discs])
+        offset = np.concatenate([offset, np.tile([1.0, 0.0, 0.0], pairs)])
+        kinds += [clarabel.SecondOrderConeT(3)] * pairs
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.max_threads = 1
+    settings.direct_solve_method = "qdldl"
+    settings.tol_gap_abs = settings.tol_gap_rel = tolerance
+    settings.tol_feas = min(tolerance, 1e-5)
+    quadratic = sparse.csc_matrix((size, size))
+    found = clarabel.DefaultSolver(
+        quadratic, -gain, sparse.csc_matrix(constraint), offset, kinds, settings
+    ).solve()
+    return np.array(found.x), np.array(found.z)[1 : 2 * count : 2]
+
+
+def _vertex(grid: FloatArray, gain: FloatArray, weights: FloatArray) -> IntArray:
+    """Return d grid points whose scores +-1 fix the optimum of H = inf, by Remez exchange.
+
+    Any d independent rows give a dual point; while the score they fix exceeds 1 somewhere, the
+    worst grid point enters and the first weight to vanish leaves, which lowers the dual value.
+    """
+    from scipy.linalg import qr
+
+    size = grid.shape[1]
+    order = np.abs(weights) + 1e-9 * np.abs(weights).max()
+    nodes = qr((grid * order[:, None]).T, mode="r", pivoting=True)[1][:size].astype(np.intp)
+    for _ in range(20 * size):
+        inverse = np.linalg.inv(grid[nodes])
+        dual = gain @ inverse
+        score = grid @ (inverse @ np.where(dual < 0, -1.0, 1.0))
+        entering = int(np.abs(score).argmax())
+        if abs(score[entering]) <= 1.0 + 1e-10:
+            break
+        change = (grid[entering] @ inverse) * np.sign(score[entering])
+        falls = dual * change > 0
+        steps = np.full(size, np.inf)
+        steps[falls] = dual[falls] / change[falls]
+        leaving = int(steps.argmin())
+        if not math.isfinite(steps[leaving]) or entering in nodes:
+            break
+        nodes[leaving] = entering
+    return np.sort(nodes)

@@ -1,0 +1,333 @@
+r"""The exact worst case: how large a score can be where training never looked.
+
+Training has shown a model the spans 0..L-1. Suppose only that every score there is moderate,
+|a(n)| <= 1, and that no coefficient exceeds H. The largest score at another span, or under another
+scheme's frequencies, is the value of a convex programme, and convex duality certifies it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from pianalysis import _validate
+from pianalysis._phases import Rotary
+from pianalysis._validate import ComplexArray, FloatArray
+from pianalysis.bounds import _certificate, _cone
+from pianalysis.records import Record
+from pianalysis.rope import RopeSpec
+
+LARGEST_GRID = 2**22  # L d: the solver's matrix holds that many float64, in three copies
+LARGEST_DIM = 256
+LARGEST_COEFFICIENT = 1e9
+_BITS = 192
+_LARGEST_FLOAT64 = 1e7  # up to here float64 coefficients hold a(n) to 1e-7
+_GAP = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class DualWeights(Record):
+    """Dual weights w_n at the grid points n where they do not vanish, float64.
+
+    For H = inf they are rounded from the exact solution on the same d nodes.
+    """
+
+    node: FloatArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase(Record):
+    """The worst score at one span: ``lower`` <= maximum <= ``upper``, both proved.
+
+    ``coefficients`` are feasible and attain ``value``. Where float64 cannot hold them (H above
+    1e7), ``digits`` has the decimals, "Re Im" a pair, and ``coefficients`` their rounding.
+    ``status`` names what fixed the maximum: "coefficients" (only |h_j| <= H binds), "grid point"
+    (s is one), "optimal", or "loose" when the two sides differ by more than 1e-3 of the value.
+    """
+
+    spec: RopeSpec
+    extension: Any
+    span: float
+    max_coefficient: float
+    status: str
+    certificate: str
+    bits: int
+    rounds: int
+    value: float
+    lower: float
+    upper: float
+    log10_value: float
+    log10_lower: float
+    log10_upper: float
+    coefficients: ComplexArray
+    digits: tuple[str, ...]
+    dual: DualWeights
+
+    @property
+    def gap(self) -> float:
+        """(upper - lower) / lower, from the logarithms where float64 overflows."""
+        if math.isfinite(self.upper):
+            return (self.upper - self.lower) / self.lower
+        return math.expm1((self.log10_upper - self.log10_lower) * math.log(10.0))
+
+    def summary(self) -> dict[str, Any]:
+        """Return every field that is not a column; infinity as the word, which JSON can hold."""
+        return {
+            name: str(value) if isinstance(value, float) and math.isinf(value) else value
+            for name, value in Record.summary(self).items()
+        }
+
+
+def worst_case_score(
+    spec: RopeSpec, s: float, *, max_coefficient: float, extension: Rotary | None = None
+) -> WorstCase:
+    r"""Return the largest |a(s)| when |a(n)| <= 1 at n = 0..L-1 and |h_j| <= H, certified.
+
+    .. math::
+        \max_h \; f^2\, \mathrm{Re} \sum_j h_j e^{i \theta'_j s} \quad\text{subject to}\quad
+        \Bigl|\mathrm{Re} \sum_j h_j e^{i \theta_j n}\Bigr| \le 1,\; |h_j| \le H
+
+    with the extension's frequencies theta' and attention factor f in the objective, the spec's own
+    on the grid. The feasible set is symmetric, so this is also the largest |a|.
+
+    Parameters
+    ----------
+    spec : RopeSpec
+        Its window L is the grid; L d at most 2**22, d at most 256.
+    s : float
+        Span in tokens, inside the window or outside it.
+    max_coefficient : float
+        H, above 0: at most 1e9, or ``math.inf`` for no limit (then L >= d is needed).
+    extension : extension, optional
+        Scheme the score is read with; by default the spec itself.
+
+    Returns
+    -------
+    WorstCase. ``lower``: the returned h, every grid point and every |h_j| checked in ball
+    arithmetic. ``upper``: from dual weights w, for which weak duality gives
+
+    .. math:: \sum_n |w_n| + H \sum_j
+              \Bigl|f^2 e^{i \theta'_j s} - \sum_n w_n e^{i \theta_j n}\Bigr|,
+
+    evaluated in balls. Both hold whatever the solver did.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before any work, naming the argument: H not above 0, NaN, a window too long for memory, or
+        shorter than d when H is infinite (the score is then unbounded).
+
+    Notes
+    -----
+    *Assumes* nothing about the head but the two limits. *Tight*: the maximum is attained; the two
+    sides agree to about 1e-9 up to H = 10 and 1e-5 at 10^6. *Vacuous* outside the window for
+    large H: the value tends to that of H = inf, 10^63 at twice the window for d = 128. With
+    H <= 2/d only |h_j| <= H binds and the value is H d/2. The first call for a spec sets up a basis
+    (seconds at d = 128) and keeps it. Frequencies enter exactly; those of a scheme without a closed
+    form here, as the 106-bit numbers the scheme itself holds.
+
+    Examples
+    --------
+    >>> spec = RopeSpec(16, 100.0, 64)
+    >>> inside = worst_case_score(spec, 20.5, max_coefficient=1.0)
+    >>> outside = worst_case_score(spec, 96.0, max_coefficient=1.0)
+    >>> round(inside.value, 6), round(outside.value, 6), outside.gap < 1e-6
+    (1.118297, 7.062843, True)
+    >>> worst_case_score(spec, 96.0, max_coefficient=1 / 16).status
+    'coefficients'
+
+    A thousand heads within the limits stay below, and the returned one touches:
+
+    >>> from pianalysis import attention_score
+    >>> rng = np.random.default_rng(0)
+    >>> h = rng.uniform(size=(1000, 8)) * np.exp(2j * np.pi * rng.uniform(size=(1000, 8)))
+    >>> top = np.abs(attention_score(spec, h, np.arange(64.0))).max(axis=1, keepdims=True)
+    >>> h /= np.maximum(top, 1.0)
+    >>> bool(np.abs(attention_score(spec, h, 96.0)).max() <= outside.upper)
+    True
+    >>> bool(abs(attention_score(spec, outside.coefficients, 96.0) - outside.value) < 1e-12)
+    True
+    """
+    span, limit, model = _checked(spec, s, max_coefficient, extension)
+    found = _closed_form(spec, span, limit, model)
+    if found is None:
+        found = (
+            _vertex(spec, span, model) if math.isinf(limit) else _cones(spec, span, limit, model)
+        )
+    return _record(spec, extension, span, limit, found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Both sides as Arb balls, with what they rest on."""
+
+    status: str
+    certificate: str
+    bits: int
+    rounds: int
+    h: _certificate.Coefficients
+    digits: tuple[str, ...]
+    attained: Any
+    bound: Any
+    weights: FloatArray
+
+
+def _checked(
+    spec: Any, s: Any, max_coefficient: Any, extension: Any
+) -> tuple[float, float, Rotary]:
+    if not isinstance(spec, RopeSpec):
+        raise TypeError(f"spec must be a RopeSpec, got {spec!r}")
+    reach = _validate.LARGEST_SPAN
+    span = _validate.real("s", s, at_least=-reach, at_most=reach)
+    if isinstance(max_coefficient, (float, np.floating)) and max_coefficient == math.inf:
+        limit = math.inf
+    else:
+        try:
+            limit = _validate.real(
+                "max_coefficient", max_coefficient, above=0.0, at_most=LARGEST_COEFFICIENT
+            )
+        except ValueError as error:
+            raise ValueError(f"{error} (math.inf stands for no limit)") from None
+    dim, window = spec.rotary_dim, spec.context_window
+    if dim > LARGEST_DIM:
+        raise ValueError(f"spec must have a rotary dimension of at most {LARGEST_DIM}, got {dim}")
+    if window * dim > LARGEST_GRID:
+        raise ValueError(
+            f"context_window times rotary dimension must be at most {LARGEST_GRID} for the worst "
+            f"case to fit in memory, got {window} * {dim}"
+        )
+    if math.isinf(limit) and window < dim:
+        raise ValueError(
+            f"context_window must be at least the rotary dimension {dim} when max_coefficient is "
+            f"infinite, or the score is unbounded, got {window}"
+        )
+    model = spec if extension is None else extension
+    if not all(hasattr(model, n) for n in ("frequencies", "frequencies_tail", "attention_factor")):
+        raise TypeError(f"extension must be an extension or a RopeSpec, got {extension!r}")
+    if getattr(model, "spec", spec) != spec:
+        raise ValueError(f"extension must be one of spec {spec}, got {extension}")
+    if np.shape(model.frequencies) != (spec.pairs,):
+        raise ValueError(f"extension must have {spec.pairs} frequencies, got {extension}")
+    return span, limit, model
+
+
+def _closed_form(spec: RopeSpec, span: float, limit: float, model: Rotary) -> _Found | None:
+    """Return the optimum where it needs no programme: every term in phase, or s a grid point."""
+    import flint
+
+    pairs = spec.pairs
+    node = _grid_point(spec, span, model)
+    small = limit * pairs <= 1.0
+    with flint.ctx.workprec(_BITS):
+        terms = _certificate.objective_terms(model, span)
+        size = flint.arb(min(limit, math.inf if node is None else 1.0 / pairs))
+        phases = [z.conjugate() / abs(z) for z in terms]
+        if not small and node is None:
+            if math.isinf(limit):
+                return None
+            rough = [(size * z.real, size * z.imag) for z in phases]
+            if _certificate.excess(spec, rough, limit, _BITS) > 1.0 + 1e-14:
+                return None
+        weights = np.zeros(spec.context_window)
+        gain = flint.arb(float(model.attention_factor)) ** 2
+        bound = flint.arb(limit) * pairs * gain
+        if node is not None and not small:
+            # |a(s)| is f^2 times a grid score: the one weight f^2 at that node has residual 0.
+            weights[node] = float(model.attention_factor) ** 2
+            bound = gain
+        h, _ = _certificate.feasible(
+            spec, [(size * z.real, size * z.imag) for z in phases], limit, _BITS, 0
+        )
+        attained = _certificate.objective(h, terms)
+    status = "coefficients" if small or node is None else "grid point"
+    return _Found(status, "closed form", _BITS, 0, h, (), attained, bound, weights)
+
+
+def _grid_point(spec: RopeSpec, span: float, model: Rotary) -> int | None:
+    """Return n where the model at ``span`` turns exactly as the spec at the grid point n."""
+    source = _certificate.exact_source(model)
+    if source is None or source[0].base != spec.base:
+        return None
+    position = source[1] * Fraction(span)
+    if position.denominator == 1 and 0 <= position < spec.context_window:
+        return int(position)
+    return None
+
+
+def _cones(spec: RopeSpec, span: float, limit: float, model: Rotary) -> _Found:
+    import flint
+
+    basis = _cone.grid_basis(spec)
+    with flint.ctx.workprec(basis.bits):
+        terms = _certificate.objective_terms(model, span)
+        target = _certificate.turned_to_center(spec, terms)
+        optimum = _cone.solve(basis, target, limit)
+        centered = _cone.coefficients(basis, optimum)
+        h = _certificate.turned_from_center(spec, centered)
+    digits = 0 if limit <= _LARGEST_FLOAT64 else 40
+    h, text = _certificate.feasible(spec, h, limit, _BITS, digits)
+    with flint.ctx.workprec(_BITS):
+        attained = _certificate.objective(h, terms)
+    bound = _certificate.dual_bound(spec, terms, optimum.weights, limit, _BITS)
+    return _Found(
+        "", "dual weights", _BITS, optimum.rounds, h, text, attained, bound, optimum.weights
+    )
+
+
+def _vertex(spec: RopeSpec, span: float, model: Rotary) -> _Found:
+    """Solve H = inf: d grid points fix both sides, h by a(n) = +-1 there and w exactly."""
+    import flint
+
+    basis = _cone.grid_basis(spec)
+    with flint.ctx.workprec(basis.bits):
+        terms = _certificate.objective_terms(model, span)
+        optimum = _cone.solve(basis, _certificate.turned_to_center(spec, terms), math.inf)
+    nodes = optimum.nodes.tolist()
+    for bits in (basis.bits, 2 * basis.bits, 4 * basis.bits):
+        with flint.ctx.workprec(bits):
+            terms = _certificate.objective_terms(model, span)
+            solved = _certificate.vertex(spec, terms, nodes)
+            if solved is None:
+                continue
+            h, exact, bound = solved
+            h, text = _certificate.feasible(spec, h, math.inf, bits, int(0.302 * bits))
+            attained = _certificate.objective(h, terms)
+        weights = np.zeros(spec.context_window)
+        largest = float(np.finfo(float).max)
+        weights[nodes] = np.clip([float(w.mid()) for w in exact], -largest, largest)
+        return _Found("", "active system", bits, optimum.rounds, h, text, attained, bound, weights)
+    raise ValueError(f"spec must have an active system regular at {bits} bits, got {spec}")
+
+
+def _record(spec: RopeSpec, extension: Any, span: float, limit: float, found: _Found) -> WorstCase:
+    import flint
+
+    with flint.ctx.workprec(max(found.bits, _BITS)):
+        ten = flint.arb(10).log()
+        low, high = found.attained.log() / ten, found.bound.log() / ten
+        gap = found.bound.upper() / found.attained.lower() - 1
+    nodes = np.flatnonzero(found.weights)
+    return WorstCase(
+        spec,
+        extension,
+        span,
+        limit,
+        found.status or ("optimal" if gap < _GAP else "loose"),
+        found.certificate,
+        found.bits,
+        found.rounds,
+        float(found.attained.mid()),
+        min(_certificate.downward(found.attained), float(np.finfo(float).max)),
+        _certificate.upward(found.bound),
+        float(low.mid()),
+        _certificate.downward(low),
+        _certificate.upward(high),
+        np.array([complex(float(re.mid()), float(im.mid())) for re, im in found.h]),
+        found.digits,
+        DualWeights(nodes.astype(float), found.weights[nodes]),
+    )
