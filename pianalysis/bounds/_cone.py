@@ -229,6 +229,8 @@ def _generate(
         if rounds == 1:
             nodes = np.union1d(always, nodes[height[nodes] > 0.8])
         tight = tight or not broken.size or bool(height[broken].max() < 1.03)
+        if tight and cones is None:
+            break  # the exchange finishes faster from here than the solver
         nodes = np.union1d(nodes, broken)
     return t, weights, rounds
 
