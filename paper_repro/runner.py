@@ -19,8 +19,19 @@ from paper_repro import claims as ledger
 from pianalysis import _validate, style
 from pianalysis.records import Record, write_atomic
 
-ITEMS = ("fig1", "fig2", "fig3", "fig4", "fig5", "theorem21", "ratio", "basis", "tables")
-_VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "sympy")
+ITEMS = (
+    "fig1",
+    "fig2",
+    "fig3",
+    "fig4",
+    "fig5",
+    "theorem21",
+    "ratio",
+    "worst_case",
+    "basis",
+    "tables",
+)
+_VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "clarabel", "sympy")
 # Neither the clock nor the program's own name: same record, same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},

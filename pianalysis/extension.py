@@ -117,7 +117,7 @@ class NTKAware(_Extension):
     >>> spec = RopeSpec(128, 10_000.0, 2048)
     >>> scaled = NTKAware(spec, 8192)
     >>> scaled.frequencies[0], round(scaled.base, 2)
-    (np.float64(1.0), 40889.95)
+    (np.float64(1.0), 40889.94)
     >>> round(float(scaled.frequencies[-1] / spec.frequencies[-1]), 12)
     0.25
     """

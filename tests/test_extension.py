@@ -1,4 +1,4 @@
-"""Unscaled and PositionInterpolation (Eq. 4)."""
+"""Unscaled, PositionInterpolation (Eq. 4) and NTKAware."""
 
 import numpy as np
 import oracles
@@ -57,7 +57,7 @@ def test_frequencies_carry_two_floats(llama):
             assert abs(3 * value - exact) <= abs(exact) * 2**-103
 
 
-@pytest.mark.parametrize("scheme", [pia.Unscaled, pia.PositionInterpolation])
+@pytest.mark.parametrize("scheme", [pia.Unscaled, pia.PositionInterpolation, pia.NTKAware])
 @pytest.mark.parametrize("bad", [2047, 0, -1, float("nan"), 4096.5])
 def test_bad_targets(llama, scheme, bad):
     with pytest.raises(ValueError, match="target must be"):
@@ -67,3 +67,35 @@ def test_bad_targets(llama, scheme, bad):
 def test_bad_spec():
     with pytest.raises(TypeError, match="spec must be a RopeSpec"):
         pia.PositionInterpolation("llama-7b", 8192)
+
+
+def test_ntk_aware_slows_the_last_pair_like_interpolation(llama):
+    extension = pia.NTKAware(llama, 8192)
+    linear = pia.PositionInterpolation(llama, 8192)
+    assert extension.frequencies[0] == 1.0
+    assert extension.frequencies[-1] == pytest.approx(linear.frequencies[-1], rel=1e-14)
+    assert (extension.frequencies[1:-1] > linear.frequencies[1:-1]).all()
+    assert extension.attention_factor == 1.0
+
+
+def test_ntk_aware_frequencies_from_the_definition(llama):
+    extension = pia.NTKAware(llama, 3 * 2048)
+    assert extension.base == pytest.approx(10_000.0 * 3.0 ** (128 / 126), rel=1e-15)
+    for head, tail, exact in zip(
+        extension.frequencies,
+        extension.frequencies_tail,
+        oracles.theta(extension.base, 128),
+        strict=True,
+    ):
+        with oracles.mp.workdps(50):
+            value = oracles.mp.mpf(head) + oracles.mp.mpf(tail)
+            assert abs(value - exact) <= abs(exact) * 2**-103
+
+
+def test_ntk_aware_is_the_identity_at_the_same_window(llama):
+    assert (pia.NTKAware(llama, 2048).frequencies == llama.frequencies).all()
+
+
+def test_ntk_aware_needs_more_than_one_pair():
+    with pytest.raises(ValueError, match="spec must have a rotary dimension above 2"):
+        pia.NTKAware(pia.RopeSpec(2, 10_000.0, 2048), 4096)

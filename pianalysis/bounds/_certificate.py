@@ -220,7 +220,8 @@ def vertex(
     except ZeroDivisionError:
         return None
     total = sum((abs(w) for w in weights), flint.arb(0))
-    if total.rel_accuracy_bits() < 60:
+    loosest = max(x.rad() for x in solved)  # an error in h moves every a(n) by up to d times it
+    if total.rel_accuracy_bits() < 60 or loosest * len(solved) > flint.arb(2) ** -60:
         return None
     pairs = len(theta)
     centered = list(zip(solved[:pairs], solved[pairs:], strict=True))

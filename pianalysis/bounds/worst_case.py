@@ -137,7 +137,7 @@ def worst_case_score(
     >>> inside = worst_case_score(spec, 20.5, max_coefficient=1.0)
     >>> outside = worst_case_score(spec, 96.0, max_coefficient=1.0)
     >>> round(inside.value, 6), round(outside.value, 6), outside.gap < 1e-6
-    (1.118297, 7.062843, True)
+    (1.124638, 5.01841, True)
     >>> worst_case_score(spec, 96.0, max_coefficient=1 / 16).status
     'coefficients'
 
