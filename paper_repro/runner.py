@@ -27,6 +27,7 @@ ITEMS = (
     "fig5",
     "theorem21",
     "ratio",
+    "grid",
     "worst_case",
     "basis",
     "tables",

@@ -1,6 +1,7 @@
 """pianalysis: the theory lab of RoPE context extension (arXiv:2306.15595 and beyond)."""
 
 from pianalysis.bounds.extrapolation import abel_sum, extrapolation_bound, partial_sums
+from pianalysis.bounds.grid import local_grid_constant
 from pianalysis.bounds.interpolation import (
     adjacent_contrast,
     grid_constant,
@@ -35,6 +36,7 @@ __all__ = [
     "fit_score",
     "grid_constant",
     "interpolation_bound",
+    "local_grid_constant",
     "paper_bound_threshold",
     "partial_sums",
     "preset",

@@ -207,14 +207,21 @@ def grid_constant(model: Rotary) -> float:
     r"""Return 1 / cos(theta_0 / 2): the grid theorem over all integers.
 
     If M bounds |a(n)| at every integer n, then |a(s)| <= M / cos(theta_0 / 2) at every real s, for
-    every d, base and h: a is real, bounded and of exponential type theta_0 < pi, so around a point
-    where |a| comes near its supremum it stays above a cosine of rate theta_0, and an integer lies
-    within 1/2 (Duffin and Schaeffer).
+    every d, base and h with theta_0 < pi.
 
     Notes
     -----
-    *Nearly empty*: for algebraic frequencies the integers already reach the supremum, and a model
-    has only ever seen the integers of a window. It does not speak about a window.
+    *Proof*: let sup |a| = 1. Shifts of a (and of its grid, modulo 1) along which |a| tends to 1
+    have a limit b, uniformly on bounded sets: real, |b| <= 1, of exponential type theta_0, with
+    b(0) = 1 up to sign, and bounded by M on a shifted grid. Such a function stays above a cosine of
+    its own rate, b(t) >= cos(theta_0 t) for |t| <= pi / theta_0 (Duffin and Schaeffer 1938,
+    Hoermander 1955), and a point of the grid lies within 1/2 of 0. Hence M >= cos(theta_0 / 2).
+
+    *Nearly empty*: every float64 base is rational, so the theta_j are algebraic and no integer
+    combination of them is a nonzero multiple of 2 pi, which is transcendental. By Kronecker's
+    theorem the phases (s theta_j) then have the same closure over the integers as over the reals:
+    both suprema are equal and the true constant is 1. And a model has only ever seen the integers
+    of a window, of which this does not speak; :func:`~.grid.local_grid_constant` does.
 
     Examples
     --------
