@@ -28,8 +28,8 @@ SUMMARY_BEGIN, SUMMARY_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 class Claim:
     """One statement of the paper against our computation.
 
-    ``certificate`` says what our number rests on: a ball interval, a dual certificate, a Coq theorem
-    (named), a closed form, an identity, table arithmetic, or "measured" (float64).
+    ``certificate`` says what our number rests on: a ball interval, a dual certificate, a Coq
+    theorem (named), a closed form, an identity, table arithmetic, or "measured" (float64).
     """
 
     key: str

@@ -1,15 +1,18 @@
 """pianalysis: the theory lab of RoPE context extension (arXiv:2306.15595 and beyond)."""
 
+from pianalysis.bounds.certified import paper_bound_threshold
+from pianalysis.bounds.certified_first import first_span_below
+from pianalysis.bounds.certified_minimum import smallest_abel_sum
+from pianalysis.bounds.certified_ratio import ratio_readings
 from pianalysis.bounds.extrapolation import abel_sum, extrapolation_bound, partial_sums
 from pianalysis.bounds.grid import local_grid_constant
 from pianalysis.bounds.interpolation import (
     adjacent_contrast,
     grid_constant,
     interpolation_bound,
-    paper_bound_threshold,
     theta_square_sum,
 )
-from pianalysis.bounds.ratio import bound_ratio, first_span_below, ratio_readings
+from pianalysis.bounds.ratio import bound_ratio
 from pianalysis.bounds.worst_case import WorstCase, worst_case_score
 from pianalysis.extension import NTKAware, PositionInterpolation, Unscaled
 from pianalysis.fits import exact_fit_spread, fit_score
@@ -42,6 +45,7 @@ __all__ = [
     "preset",
     "ratio_readings",
     "score_coefficients",
+    "smallest_abel_sum",
     "theta_square_sum",
     "worst_case_score",
 ]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pianalysis import _validate
+from pianalysis.bounds.certified_first import first_span_below
 from pianalysis.bounds.extrapolation import extrapolation_bound
 from pianalysis.bounds.interpolation import adjacent_contrast, interpolation_bound
-from pianalysis.bounds.ratio import bound_ratio, first_span_below
+from pianalysis.bounds.ratio import bound_ratio
 from pianalysis.extension import PositionInterpolation
 from pianalysis.presets import PRESETS
 from pianalysis.records import Record
@@ -92,8 +93,9 @@ def build(model: str, source: str, spec: RopeSpec, target: int) -> Report:
         first_below={
             "searched_to": below.stop,
             "integer": below.integer,
-            "ratio_at_integer": below.value,
-            "real": below.real,
+            "ratio_at_integer": None if below.ratio is None else below.ratio.lower,
+            "real_lower": None if below.real is None else below.real.lower,
+            "real_upper": None if below.real is None else below.real.upper,
         },
         wavelengths={
             "shortest": float(waves[0]),
@@ -123,7 +125,7 @@ def table(report: Report) -> str:
         first_integer = f"none below {below['searched_to']}"
     else:
         first_integer = f"{below['integer']}   (B/d = {below['ratio_at_integer']:.6f})"
-    real = below["real"]
+    real = below["real_lower"]
     rows = [
         ("head_dim / rotary dimension d", f"{spec.head_dim} / {report.rotary_dim}"),
         ("base c", f"{spec.base:g}"),
@@ -141,7 +143,7 @@ def table(report: Report) -> str:
         ("  paper (64 ln c, the '~600x')", f"{report.ratio['paper']:.2f}"),
         ("  corrected", f"{report.ratio['corrected']:.2f}"),
         ("  sharp / triangle", f"{report.ratio['sharp']:.2f}"),
-        ("FIRST SPAN with B(s) < d", "measured, float64"),
+        ("FIRST SPAN with B(s) < d", "proved in ball arithmetic"),
         ("  integer", first_integer),
         ("  real", f"none below {below['searched_to']}" if real is None else f"{real:.4f}"),
         ("WAVELENGTHS", "tokens"),

@@ -137,22 +137,24 @@ def test_first_span_below_against_brute_force(dim, base, integer, real):
     if integer is not None:
         assert found.integer == integer
     if real is not None:
-        assert found.real == pytest.approx(real, abs=0.005)
+        assert found.real.lower == pytest.approx(real, abs=0.005)
     grid = pia.abel_sum(spec, np.arange(found.integer + 1.0)) / dim
     assert (grid[:-1] >= 1).all()
     assert grid[-1] < 1
     fine = np.arange(0, found.integer, 1 / 128)
     below = fine[pia.abel_sum(spec, fine) < dim]
-    assert found.real <= (below[0] if below.size else found.integer)
+    assert found.real.lower <= (below[0] if below.size else found.integer)
     theta = oracles.theta(base, dim)
-    assert oracles.abel(theta, found.real) < dim * (1 + 1e-9)
-    assert oracles.abel(theta, found.real - 2e-6) >= dim * (1 - 1e-9)
+    assert oracles.abel(theta, found.real.upper) < dim
+    assert oracles.abel(theta, found.real.lower) >= dim
+    assert found.real.width < 1e-8
+    assert found.ratio.contains(oracles.abel(theta, found.integer) / dim)
 
 
 def test_first_span_below_when_there_is_none(llama):
     found = pia.first_span_below(llama, stop=4096)
-    assert (found.integer, found.value, found.real) == (None, None, None)
-    assert pia.first_span_below(pia.RopeSpec(2, 10.0, 4)).real == 0.0
+    assert (found.integer, found.ratio, found.real) == (None, None, None)
+    assert pia.first_span_below(pia.RopeSpec(2, 10.0, 4)).integer == 0
 
 
 def test_refusals(llama):

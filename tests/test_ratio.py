@@ -14,9 +14,9 @@ def test_audited_readings(llama):
     assert pia.bound_ratio(llama, form="corrected") == pytest.approx(512.22, abs=0.005)
     assert pia.bound_ratio(llama, form="sharp") == pytest.approx(129.59, abs=0.005)
     readings = pia.ratio_readings(llama)
-    assert readings.ratio[3:] == pytest.approx([829.7, 657.8, 521.2, 410.5, 370.9], abs=0.06)
+    assert readings.lower[3:] == pytest.approx([829.7, 657.8, 521.2, 410.5, 370.9], abs=0.06)
     assert readings.at_span[-1] == 22297
-    assert readings.smallest_abel_sum[-1] / 128 == pytest.approx(0.62919, abs=5e-6)
+    assert readings.smallest_lower[-1] / 128 == pytest.approx(0.62919, abs=5e-6)
 
 
 @pytest.mark.parametrize(("dim", "base"), [(64, 1e5), (128, 5e5), (24, 1e4)])
@@ -30,7 +30,9 @@ def test_other_specs_against_definitions(dim, base):
     assert pia.bound_ratio(spec, form="sharp") == pytest.approx(dim / 2 / sharp, rel=1e-12)
     reading = pia.ratio_readings(spec, [50])
     lowest = min(float(oracles.abel(theta, n)) for n in range(50))
-    assert reading.ratio[3] == pytest.approx(2 * lowest * 32 * math.log(base) / dim, rel=1e-12)
+    exact = 2 * lowest * 32 * math.log(base) / dim
+    assert reading.lower[3] * (1 - 1e-12) <= exact <= reading.upper[3] * (1 + 1e-12)
+    assert reading.upper[3] - reading.lower[3] < 1e-12 * exact
 
 
 def test_refusals(llama):
@@ -46,6 +48,6 @@ def test_record_writes_its_table(llama, tmp_path):
     record = pia.ratio_readings(llama, [64])
     record.save(tmp_path / "ratio")
     text = (tmp_path / "ratio.csv").read_text().splitlines()
-    assert text[0] == "reading,window,ratio,smallest_abel_sum,at_span"
-    assert float(text[1].split(",")[2]) == record.ratio[0]
+    assert text[0] == "reading,window,lower,upper,smallest_lower,smallest_upper,at_span"
+    assert float(text[1].split(",")[2]) == record.lower[0]
     assert np.isnan(record.at_span[0])

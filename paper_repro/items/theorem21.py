@@ -113,7 +113,7 @@ def _scaling() -> Scaling:
     )
     panels = ("head_dim",) * len(DIMENSIONS) + ("base",) * len(BASES)
     x = np.array([float(d) for d in DIMENSIONS] + list(BASES))
-    return Scaling(128, paper_bound_threshold(128), panels, x, *rows.T)
+    return Scaling(128, paper_bound_threshold(128).lower, panels, x, *rows.T)
 
 
 def _fits(spec: RopeSpec, seed: int) -> Fits:

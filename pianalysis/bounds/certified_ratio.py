@@ -14,7 +14,7 @@ from pianalysis._validate import FloatArray
 from pianalysis.bounds import ratio
 from pianalysis.bounds._intervals import Interval, enclose
 from pianalysis.bounds.certified import cell_bound_ball
-from pianalysis.bounds.certified_abel import abel_ball, smallest_at_integers
+from pianalysis.bounds.certified_abel import LONGEST_SEARCH, abel_ball, smallest_at_integers
 from pianalysis.bounds.interpolation import _check_spec
 from pianalysis.fits import exact_frequencies
 from pianalysis.records import Record
@@ -81,7 +81,7 @@ def ratio_readings(
     (array([589.4618, 512.2167, 129.5873, 829.6529]), True)
     """
     _check_spec(spec)
-    sizes = [_validate.whole("windows", w, at_most=ratio._LONGEST_SCAN) for w in windows]
+    sizes = [_validate.whole("windows", w, at_most=LONGEST_SEARCH) for w in windows]
     nan = float("nan")
     rows = []
     bits = 0

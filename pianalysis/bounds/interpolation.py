@@ -78,7 +78,7 @@ def interpolation_bound(
     every form is vacuous once it exceeds 2 sum|h_j|, which happens for cells wider than a few
     tokens. Order, always: observed <= weighted <= corrected and observed <= sharp <= corrected.
     The paper form lies below the sharp one, hence fails for some h, at midpoints of unit cells
-    once the base exceeds :func:`paper_bound_threshold`.
+    once the base exceeds :func:`~pianalysis.paper_bound_threshold`.
 
     Examples
     --------
@@ -179,28 +179,6 @@ def theta_square_sum(spec: RopeSpec) -> float:
     """
     log_base = math.log(spec.base)
     return math.expm1(-2.0 * log_base) / math.expm1(-4.0 * log_base / spec.rotary_dim)
-
-
-def paper_bound_threshold(head_dim: int) -> float:
-    """Return the base above which Eq. 5 fails for some h at midpoints of unit cells.
-
-    The root, in the base, of d / (32 ln c) = sum_j (1 - cos(theta_j / 2)): paper against sharp at
-    u = 1/2. Below it the printed bound happens to hold there. Found by bracketing and Brent's
-    method to 1e-12 of itself, in float64 (measured, not certified).
-
-    Examples
-    --------
-    >>> round(paper_bound_threshold(128), 2)
-    7.17
-    """
-    from scipy.optimize import brentq
-
-    def excess(log_base: float) -> float:
-        spec = RopeSpec(head_dim, math.exp(log_base), 1)
-        paper = interpolation_bound(spec, 0.5, form="paper")
-        return float(interpolation_bound(spec, 0.5, form="sharp") / paper) - 1.0
-
-    return math.exp(brentq(excess, 1e-3, 700.0, xtol=1e-13, rtol=1e-13))
 
 
 def grid_constant(model: Rotary) -> float:
