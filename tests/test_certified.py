@@ -1,5 +1,6 @@
 """Certified intervals: they contain the truth, they are thin, and broken proofs are noticed."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -172,6 +173,29 @@ def test_lipschitz_constant_against_its_definition(dim, base, rng):
     values = pia.abel_sum(spec_of(dim, base), points)
     slack = 2 * certified_abel.float_error(dim // 2)
     assert (np.abs(np.diff(values)) <= found * np.diff(points) + slack).all()
+
+
+@pytest.mark.parametrize(("dim", "base"), SPECS[:4])
+def test_slopes_of_a_cell_contain_difference_quotients(dim, base, rng):
+    import flint
+
+    spec = spec_of(dim, base)
+    theta = oracles.theta(base, dim)
+    for radius in (1e-6, 1e-2, 0.3):
+        middle = float(rng.random() * 500)
+        with flint.ctx.workprec(128):
+            balls = certified_abel.exact_frequencies(spec)
+            ball = flint.arb(radius)
+            value, slope = certified_abel.abel_and_slope(balls, flint.arb(middle), ball)
+        low, high = outward(slope)
+        with mp.workdps(50):
+            assert outward(value)[0] <= fine_abel(theta, mp.mpf(middle)) <= outward(value)[1]
+            points = [middle + mp.mpf(radius) * k / 8 for k in range(-8, 9)]
+            values = [fine_abel(theta, x) for x in points]
+            quotients = [8 * (b - a) / mp.mpf(radius) for a, b in itertools.pairwise(values)]
+        assert low <= min(quotients)
+        assert max(quotients) <= high
+        assert high - low < 2 * certified_abel.lipschitz(spec) * 1.01 * min(1, 300 * radius)
 
 
 def test_global_minimum_of_the_paper_range(llama):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oracles import mp
 
 import pianalysis as pia
+from paper_repro.items import grid as item
 from pianalysis.bounds import _grid_programmes as programmes
 from pianalysis.bounds import grid
 
@@ -230,3 +231,25 @@ def test_oracle_is_independent():
             for w, n in zip(found.weights, found.offset, strict=True)
         )
         assert 0 < abs(mixed - between) <= found.eps * sum(abs(x) for x in h)
+
+
+def test_item_draws_its_record_and_claims_what_it_certified(monkeypatch):
+    monkeypatch.setattr(item, "NEIGHBOURS", (1, 8, 16))
+    monkeypatch.setattr(item, "TOLERANCES", (1e-2, 1e-3))
+    records = item.compute()
+    table = records["grid_constants"]
+    assert table.neighbours.tolist() == [8.0, 16.0] * 2  # one neighbour cannot reach 1e-2
+    assert (table.alpha >= table.alpha_middle).all()
+    figures = item.plot(records)
+    axes = figures["grid_constants"].axes[0]
+    drawn = {line.get_label(): line for line in axes.lines}
+    assert drawn["eps = 1e-3"].get_ydata().tolist() == table.alpha[2:].tolist()
+    assert "alpha" in axes.get_ylabel()
+    assert "neighbours M" in axes.get_xlabel()
+    weights = figures["grid_weights"].axes[0]
+    assert sum(line.get_xdata().size for line in weights.lines) == 64
+    (claim,) = item.claims(records)
+    assert claim.location == "section 2.3"
+    assert claim.verdict == "holds with correction"
+    assert claim.certificate == "ball interval"
+    assert "1.168" in claim.ours

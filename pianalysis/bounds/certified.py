@@ -39,7 +39,7 @@ def theta_square_sum(spec: RopeSpec) -> Interval:
     --------
     >>> found = theta_square_sum(RopeSpec(128, 10_000.0, 2048))
     >>> found.decimal
-    '[3.998308299215068137302236 +/- ...]'
+    '[3.998308025299825234194662 +/- ...]'
     >>> found.width < 1e-15
     True
     """

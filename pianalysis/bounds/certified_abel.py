@@ -43,30 +43,44 @@ def abel_ball(theta: list[Any], s: Any) -> Any:
     return total
 
 
-def abel_and_slope(theta: list[Any], s: Any) -> tuple[Any, Any]:
-    r"""Return balls for B on the ball s and for every generalised derivative of B there.
+def abel_and_slope(theta: list[Any], middle: Any, radius: Any) -> tuple[Any, Any]:
+    r"""Return balls for B(m) and for every generalised derivative of B on [m - r, m + r].
 
-    Where A_k has no zero on s, :math:`|A_k|' = \Re(\overline{A_k} A_k') / |A_k|`; where it may have
-    one, |A_k| has a kink and its slopes lie within +-|A_k'|. A common shift of all frequencies
-    changes no modulus; the middle one is taken off, which keeps the balls small.
+    Where A = A_k has no zero on the cell, :math:`|A|' = \Re(\bar A A') / |A|` and
+
+    .. math:: \big||A|''\big| \le |A'|^2 / |A| + |A''|,
+
+    so that the slopes lie within r times the right-hand side of the one at m; where A may have a
+    zero, |A| has a kink and its slopes lie within +-|A'|. On the cell |A^{(i)}| differs from its
+    value at m by at most r sum theta^{i+1}. A common shift of all frequencies changes no modulus:
+    the middle one is taken off, which keeps the sums small.
     """
     import flint
 
     zero = flint.arb(0)
-    re, im, re_slope, im_slope, total, slope = zero, zero, zero, zero, zero, zero
+    at = [flint.acb(0)] * 3  # A, A' / i, -A''
+    powers = [zero] * 3  # sums of |theta|, theta^2, |theta|^3
+    total, slope, spread = zero, zero, zero
     for absolute in theta:
         t = absolute - theta[len(theta) // 2]
-        sine, cosine = (s * t).sin_cos()
-        re, im = re + cosine, im + sine
-        re_slope, im_slope = re_slope - t * sine, im_slope + t * cosine
-        modulus = abs(flint.acb(re, im))
+        sine, cosine = (middle * t).sin_cos()
+        turn, size = flint.acb(cosine, sine), abs(t)
+        at = [at[0] + turn, at[1] + turn * t, at[2] + turn * (t * t)]
+        square = size * size
+        powers = [powers[0] + size, powers[1] + square, powers[2] + square * size]
+        modulus = abs(at[0])
         total += modulus
-        if modulus > 0:
-            slope += (re * re_slope + im * im_slope) / modulus
-        else:
-            steep = abs(flint.acb(re_slope, im_slope)).upper()
-            slope += (-steep).union(steep)
-    return total, slope
+        steep = abs(at[1]) + radius * powers[1]
+        least = modulus - radius * powers[0]
+        if least > 0:
+            bend = radius * (steep * steep / least + abs(at[2]) + radius * powers[2])
+            if bend < steep:
+                # Re(conj(A) A') with A' = i at[1]
+                slope += (at[0].imag * at[1].real - at[0].real * at[1].imag) / modulus
+                spread += bend
+                continue
+        spread += steep
+    return total, slope + (-spread.upper()).union(spread.upper())
 
 
 def lipschitz(spec: RopeSpec) -> float:

@@ -17,14 +17,14 @@ from pianalysis.bounds import extrapolation
 from pianalysis.bounds._intervals import FIRST_BITS, Interval, enclose, interval, outward
 from pianalysis.bounds.certified_abel import LONGEST_SEARCH
 from pianalysis.bounds.certified_minimum import (
-    BALL_TERMS,
     MOST_BALL_TERMS,
-    THINNEST,
     cell_floor,
     exactly,
     first_points,
     halve,
     on_cell,
+    sums_at,
+    worth_halving,
 )
 from pianalysis.bounds.interpolation import _check_spec
 from pianalysis.fits import exact_frequencies
@@ -146,10 +146,12 @@ def _first_real(spec: RopeSpec, level: float, stop: float, tolerance: float) -> 
     low, high = outward(_threshold(spec, level))
     low, high = (low - error) * (1.0 - 2.0**-50), (high + error) * (1.0 + 2.0**-50)
     for points in first_points(spec, 0.0, stop, steepest):
-        values = extrapolation.abel_sum(spec, points)
+        values = sums_at(spec, points)
         cells = np.stack([points[:-1], points[1:], values[:-1], values[1:]])
         cells = _undecided(cells, low, high, steepest, error)
-        while cells.shape[1] > BALL_TERMS // spec.pairs and cells[1, 0] - cells[0, 0] > THINNEST:
+        before = np.inf
+        while worth_halving(cells, before, spec.pairs):
+            before = cells.shape[1]
             cells = _undecided(halve(spec, cells), low, high, steepest, error)
         found = _first_in_balls(spec, level, cells[:2].T, tolerance)
         if found is not None:

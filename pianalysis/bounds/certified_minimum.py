@@ -82,13 +82,15 @@ def smallest_abel_sum(
     best = np.inf
     kept: list[FloatArray] = []
     for points in first_points(spec, start, stop, steepest):
-        values = extrapolation.abel_sum(spec, points)
+        values = sums_at(spec, points)
         best = min(best, float(values.min()) + error)
         cells = np.stack([points[:-1], points[1:], values[:-1], values[1:]])
         kept.append(cells[:, cell_floor(cells, steepest, error) <= best])
     cells = np.concatenate(kept, axis=1)
     cells = cells[:, cell_floor(cells, steepest, error) <= best]
-    while cells.shape[1] > BALL_TERMS // spec.pairs and cells[1, 0] - cells[0, 0] > THINNEST:
+    before = np.inf
+    while worth_halving(cells, before, spec.pairs):
+        before = cells.shape[1]
         cells = halve(spec, cells)
         best = min(best, float(cells[3].min()) + error)
         cells = cells[:, cell_floor(cells, steepest, error) <= best]
@@ -137,6 +139,12 @@ def first_points(
         yield points
 
 
+def sums_at(spec: RopeSpec, points: FloatArray) -> FloatArray:
+    """Return B in float64; the two end points apart, so that the rest is a uniform grid."""
+    parts = points[:1], points[1:-1], points[-1:]
+    return np.concatenate([extrapolation.abel_sum(spec, part) for part in parts])
+
+
 def cell_floor(cells: FloatArray, steepest: float, error: float) -> FloatArray:
     """Bound B from below on each cell (columns: left, right, B there), rounding included.
 
@@ -148,6 +156,17 @@ def cell_floor(cells: FloatArray, steepest: float, error: float) -> FloatArray:
     floor: FloatArray = 0.5 * (at_left + at_right - drop) - error
     floor -= 2.0**-50 * (at_left + at_right + drop)
     return floor
+
+
+def worth_halving(cells: FloatArray, before: float, pairs: int) -> bool:
+    """Whether to go on in float64: the cells are too many for balls, and getting fewer.
+
+    Near a smooth minimum cells of width w survive within sqrt(w) of it: past a certain point
+    halving makes them more.
+    """
+    count, few = cells.shape[1], BALL_TERMS // pairs
+    stalled = count >= before and count <= 16 * few
+    return bool(count > few and not stalled and cells[1, 0] - cells[0, 0] > THINNEST)
 
 
 def halve(spec: RopeSpec, cells: FloatArray) -> FloatArray:
@@ -207,12 +226,11 @@ def on_cell(theta: list[Any], left: float, right: float) -> tuple[Any, Any, Any]
     import flint
 
     middle = flint.arb(0.5 * (left + right))
-    cell = flint.arb(left).union(flint.arb(right))
-    value = certain.abel_ball(theta, middle)
+    radius = (flint.arb(right) - middle).max(middle - flint.arb(left)).upper()
+    value, slope = certain.abel_and_slope(theta, middle, radius)
     if left == right:
         return value, value, flint.arb(0, 1)
-    _, slope = certain.abel_and_slope(theta, cell)
-    return value + slope * (cell - middle), value, slope
+    return value + slope * (-radius).union(radius), value, slope
 
 
 def _merge(cells: list[tuple[float, float]]) -> list[tuple[float, float]]:
