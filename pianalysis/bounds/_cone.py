@@ -154,7 +154,7 @@ def _eigenvectors(block: Any) -> tuple[Any, list[Any]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Optimum:
-    """A candidate: coordinates t, one dual weight a grid point, nodes of the vertex if H = inf."""
+    """Coordinates t, two candidates (2, L) for the dual weights, the vertex's nodes if H = inf."""
 
     coordinates: FloatArray
     scale: FloatArray
@@ -200,7 +200,7 @@ def solve(basis: GridBasis, target: list[Any], limit: float) -> Optimum:
     t, weights, rounds = _generate(grid, cones, gain / size)
     nodes = np.zeros(0, dtype=np.intp)
     if cones is None:
-        nodes = _vertex(grid, gain / size, weights)
+        nodes = _vertex(grid, gain / size, weights[0])
     return Optimum(t, scale, weights * size, nodes, rounds)
 
 
@@ -216,9 +216,12 @@ def _generate(
         nodes = np.union1d(np.arange(0, window, 3), np.union1d(always, edges))
     tight = window <= SHORTEST_SUBSET
     for rounds in range(1, _ROUNDS + 1):
-        t, multipliers = _clarabel(sparse[nodes], cones, gain, _TIGHT if tight else _LOOSE)
-        weights = np.zeros(window)
-        weights[nodes] = multipliers
+        t, multipliers, rest = _clarabel(sparse[nodes], cones, gain, _TIGHT if tight else _LOOSE)
+        if not (np.isfinite(t).all() and np.isfinite(multipliers).all()):
+            raise ArithmeticError(f"the cone solver failed on {nodes.size} grid points")
+        weights = np.zeros((2, window))
+        weights[0, nodes] = multipliers
+        last = nodes
         height = np.abs(grid @ t)
         over = height > 1.0 + (1e-8 if tight else 1e-4)
         over[1:] &= height[1:] >= height[:-1]
@@ -232,6 +235,10 @@ def _generate(
         if tight and cones is None:
             break  # the exchange finishes faster from here than the solver
         nodes = np.union1d(nodes, broken)
+    # What the solver left of stationarity costs up to H times as much in the dual bound: a second
+    # candidate takes it into the weights, in the directions that the grid determines well.
+    weights[1] = weights[0]
+    weights[1, last] += np.linalg.lstsq(grid[last].T, rest, rcond=1e-2)[0]
     return t, weights, rounds
 
 
@@ -240,24 +247,31 @@ def _clarabel(
     cones: tuple[FloatArray, FloatArray] | None,
     gain: FloatArray,
     tolerance: float,
-) -> tuple[FloatArray, FloatArray]:
-    """Maximise gain.t over |rows t| <= 1 and |(C t)_j + i (S t)_j| <= 1: t and the row duals."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Maximise gain.t over |rows t| <= 1 and |(C t)_j + i (S t)_j| <= 1.
+
+    Returns t, the rows' dual weights and what is left of the stationarity condition.
+    """
     import clarabel
     from scipy import sparse
 
     count, size = rows.shape
     # (1, r.t) in a cone of two dimensions is |r.t| <= 1 at half the entries of two inequalities.
-    constraint = np.zeros((2 * count, size))
-    constraint[1::2] = rows
+    place = 2 * np.arange(count) + 1
     offset = np.tile([1.0, 0.0], count)
     kinds = [clarabel.SecondOrderConeT(2)] * count
     if cones is not None:
         pairs = size // 2
-        discs = np.zeros((3 * pairs, size))
-        discs[1::3, :pairs], discs[2::3, pairs:] = cones
-        constraint = np.concatenate([constraint, discs])
+        discs = np.zeros((2 * pairs, size))
+        discs[::2, :pairs], discs[1::2, pairs:] = cones
+        rows = np.concatenate([rows, discs])
+        first = 2 * count + 3 * np.arange(pairs) + 1
+        place = np.concatenate([place, np.stack([first, first + 1], axis=1).ravel()])
         offset = np.concatenate([offset, np.tile([1.0, 0.0, 0.0], pairs)])
         kinds += [clarabel.SecondOrderConeT(3)] * pairs
+    filled = sparse.csc_matrix(rows)
+    shape = (offset.size, size)
+    constraint = sparse.csc_matrix((filled.data, place[filled.indices], filled.indptr), shape)
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_threads = 1
@@ -265,10 +279,9 @@ def _clarabel(
     settings.tol_gap_abs = settings.tol_gap_rel = tolerance
     settings.tol_feas = min(tolerance, 1e-5)
     quadratic = sparse.csc_matrix((size, size))
-    found = clarabel.DefaultSolver(
-        quadratic, -gain, sparse.csc_matrix(constraint), offset, kinds, settings
-    ).solve()
-    return np.array(found.x), np.array(found.z)[1 : 2 * count : 2]
+    found = clarabel.DefaultSolver(quadratic, -gain, constraint, offset, kinds, settings).solve()
+    dual = np.array(found.z)
+    return np.array(found.x), dual[1 : 2 * count : 2], gain - dual @ constraint
 
 
 def _vertex(grid: FloatArray, gain: FloatArray, weights: FloatArray) -> IntArray:
