@@ -18,6 +18,7 @@ from pianalysis import _validate
 from pianalysis._phases import Rotary
 from pianalysis._validate import ComplexArray, FloatArray
 from pianalysis.bounds import _certificate, _cone
+from pianalysis.bounds._grid_basis import grid_basis
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec
 
@@ -262,7 +263,7 @@ def _grid_point(spec: RopeSpec, span: float, model: Rotary) -> int | None:
 def _cones(spec: RopeSpec, span: float, limit: float, model: Rotary) -> _Found:
     import flint
 
-    basis = _cone.grid_basis(spec)
+    basis = grid_basis(spec)
     with flint.ctx.workprec(basis.bits):
         terms = _certificate.objective_terms(model, span)
         target = _certificate.turned_to_center(spec, terms)
@@ -283,7 +284,7 @@ def _vertex(spec: RopeSpec, span: float, model: Rotary) -> _Found:
     """Solve H = inf: d grid points fix both sides, h by a(n) = +-1 there and w exactly."""
     import flint
 
-    basis = _cone.grid_basis(spec)
+    basis = grid_basis(spec)
     with flint.ctx.workprec(basis.bits):
         terms = _certificate.objective_terms(model, span)
         optimum = _cone.solve(basis, _certificate.turned_to_center(spec, terms), math.inf)
