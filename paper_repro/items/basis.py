@@ -121,7 +121,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     )
     plots.plain_ticks(ax, "x", [256, 1024, 4096, 32768])
     ax.set_ylim(-12, 245)
-    plots.level(16, "float64 resolution", ax=ax, at=0.99, above=False)
+    plots.level(16, "float64 resolution", ax=ax, at=0.02, above=False)
     return {"basis_wavelengths": figure, "basis_phase_wheel": turn, "basis_gram": condition}
 
 

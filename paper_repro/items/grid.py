@@ -154,7 +154,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
         Claim(
             "grid-local",
             "section 2.3",
-            "A score that behaves well at the grid points of the window cannot blow up between "
+            "A score that behaves well on the grid of the window [0, 2048) cannot blow up between "
             "them (the paper bounds it with max|h| instead)",
             verdict(one.alpha < 1.2 and one.observed <= one.alpha, then=CORRECTED),
             "in words",

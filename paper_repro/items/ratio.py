@@ -151,7 +151,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             "589.46",
             f"{number(value['paper'])} as printed, {number(value['corrected'])} with the true "
             f"constant, {number(value['sharp'])} between attained bounds",
-            "closed form",
+            "ball interval",
             "ratio",
             "test_ratio.py",
             "It divides an absolute value by a deviation from a chord.",

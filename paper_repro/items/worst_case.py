@@ -138,9 +138,9 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
         Claim(
             "worst-case-interpolation",
             "section 2.3",
-            "Interpolated attention scores are well behaved where the window's are",
+            "Interpolated scores behave as those on the grid of the window [0, 2048) do",
             verdict(within <= grid_constant(found.spec)),
-            "",
+            "in words",
             f"at most {number(within)} inside the window for H up to {limits.max():g}; "
             f"{number(float(found.upper[last].max()))} at PI's last span",
             "dual certificate",
