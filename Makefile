@@ -42,7 +42,8 @@ lint: $(READY)
 
 test: lint
 	@command -v coqc >/dev/null 2>&1 || echo "proofs skipped: coqc not installed"
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	@# one thread of linear algebra each: two workers share two cores
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 proofs:
 	$(MAKE) -C paper_repro/proofs

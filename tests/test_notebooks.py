@@ -38,7 +38,7 @@ def test_outputs_are_kept_and_clean(path):
 def test_runs(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()
     ran = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count]
