@@ -40,6 +40,13 @@ class Rotary(Protocol):
     def attention_factor(self) -> float: ...
 
 
+def check_rotary(model: Rotary) -> Rotary:
+    """Return ``model`` when it has frequencies; anything else is refused by name."""
+    if not hasattr(model, "frequencies"):
+        raise TypeError(f"spec must be a RopeSpec or an extension, got {model!r}")
+    return model
+
+
 @lru_cache(maxsize=64)
 def geometric_frequencies(
     base: float, rotary_dim: int, scale: Fraction = Fraction(1)

@@ -221,7 +221,11 @@ def _two_bases(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rope_type(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
     """Return the validated rope_type; every key of the dict must belong to it."""
-    names = {parameters[k] for k in ("rope_type", "type") if isinstance(parameters.get(k), str)}
+    given = {k: parameters[k] for k in ("rope_type", "type") if parameters.get(k) is not None}
+    for key, value in given.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{key} must be a string, got {value!r}")
+    names = set(given.values())
     if len(names) > 1:
         raise ValueError(f"rope_type and type must agree, got {' and '.join(sorted(names))}")
     if not names and set(parameters) - _EVERY_TYPE:
@@ -241,6 +245,8 @@ def _rope_type(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
                 f"keys of a {rope_type!r} RoPE must be known, got unknown key {key!r}"
                 f"{_validate.nearest(key, known)}"
             )
+    if parameters.get("factor") is not None:
+        _validate.real("factor", parameters["factor"], at_least=1.0)
     missing = required - {k for k, v in parameters.items() if v is not None}
     missing -= {"original_max_position_embeddings"}  # _window looks for it in every place it may be
     if missing:

@@ -141,7 +141,7 @@ def attention_score(model: Rotary, h: Any, s: Any, *, derivative: int = 0) -> Fl
     array([2.    , 0.5639])
     """
     order = _validate.whole("derivative", derivative, at_least=0, at_most=2)
-    theta = model.frequencies
+    theta = _phases.check_rotary(model).frequencies
     weights = _validate.coefficients(h, theta.size) * (1j * theta) ** order
     weights = (weights * model.attention_factor**2).astype(np.complex128, copy=False)
     spans = _validate.spans(s)

@@ -137,6 +137,11 @@ def test_contradictory_lengths():
         ({"rope_scaling": {"factor": 2.0}}, "rope_type must be given"),
         ({"rope_scaling": {"rope_type": "linear"}}, "must give factor"),
         ({"rope_scaling": {"rope_type": "linear", "type": "yarn", "factor": 2}}, "must agree"),
+        ({"rope_scaling": {"rope_type": 5, "factor": 2.0}}, "rope_type must be a string, got 5"),
+        (
+            {"rope_scaling": {"rope_type": "linear", "factor": 0.5}},
+            "factor must be a finite number at least 1, got 0.5",
+        ),
         ({"rope_scaling": [1]}, "rope_scaling must be an object or null"),
         ({"rope_parameters": {"rope_theta": 1e4}}, "the RoPE base must be the same"),
         ({"rope_theta": "1e4"}, "rope_theta must be a finite number"),

@@ -141,6 +141,17 @@ def test_wrong_shapes(q, k, message):
         pia.score_coefficients(q, k)
 
 
+def test_what_is_not_a_model_is_refused():
+    for call in (pia.abel_sum, pia.partial_sums, pia.extrapolation_bound):
+        with pytest.raises(TypeError, match="spec must be a RopeSpec or an extension, got 'llama'"):
+            call("llama", 0.0)
+    for call in (pia.grid_constant, pia.adjacent_contrast):
+        with pytest.raises(TypeError, match="spec must be a RopeSpec or an extension, got None"):
+            call(None)
+    with pytest.raises(TypeError, match="spec must be a RopeSpec or an extension, got 3"):
+        pia.attention_score(3, np.ones(2), 0.0)
+
+
 def test_wrong_types_and_names(llama):
     with pytest.raises(ValueError, match="layout must be one of half, interleaved, got 'halves'"):
         pia.score_coefficients(np.ones(2), np.ones(2), layout="halves")

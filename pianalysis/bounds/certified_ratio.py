@@ -81,7 +81,7 @@ def ratio_readings(
     (array([589.4618, 512.2167, 129.5873, 829.6529]), True)
     """
     _check_spec(spec)
-    sizes = [_validate.whole("windows", w, at_most=LONGEST_SEARCH) for w in windows]
+    sizes = [_validate.whole("windows", w, at_most=LONGEST_SEARCH) for w in np.atleast_1d(windows)]
     nan = float("nan")
     rows = []
     bits = 0

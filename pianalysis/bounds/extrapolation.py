@@ -31,6 +31,7 @@ def partial_sums(model: Rotary, s: Any) -> ComplexArray:
     >>> partial_sums(RopeSpec(4, 100.0, 16), 0.0)
     array([1.+0.j, 2.+0.j])
     """
+    _phases.check_rotary(model)
     return np.cumsum(_phases.rotations(model, _validate.spans(s)), axis=-1)
 
 
@@ -59,6 +60,7 @@ def abel_sum(model: Rotary, s: Any) -> FloatArray:
     >>> abel_sum(spec, [0.0, 3643.0, 4861.0]).round(3)
     array([2080.   ,  142.836,  127.486])
     """
+    _phases.check_rotary(model)
     spans = _validate.spans(s)
     flat = spans.ravel()
     grid = _phases.uniform_grid(flat)
@@ -148,7 +150,7 @@ def extrapolation_bound(model: Rotary, s: Any, h: Any = 1.0, *, form: str = "abe
     """
     _validate.choice("form", form, FORMS)
     spans = _validate.spans(s)
-    pairs = model.frequencies.size
+    pairs = _phases.check_rotary(model).frequencies.size
     size = _validate.magnitudes(h, pairs)
     scale = model.attention_factor**2
     if form == "triangle":

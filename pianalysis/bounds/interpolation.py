@@ -206,7 +206,7 @@ def grid_constant(model: Rotary) -> float:
     >>> round(grid_constant(RopeSpec(128, 10_000.0, 2048)), 4)
     1.1395
     """
-    return 1.0 / math.cos(float(model.frequencies.max()) / 2.0)
+    return 1.0 / math.cos(float(_phases.check_rotary(model).frequencies.max()) / 2.0)
 
 
 def adjacent_contrast(model: Rotary, h: Any = 1.0) -> FloatArray:
@@ -237,7 +237,7 @@ def adjacent_contrast(model: Rotary, h: Any = 1.0) -> FloatArray:
     >>> float(adjacent_contrast(PositionInterpolation(spec, 8192)) / adjacent_contrast(spec)) < 0.26
     True
     """
-    theta = model.frequencies
+    theta = _phases.check_rotary(model).frequencies
     terms = 2.0 * np.abs(np.sin(theta / 2.0)) * model.attention_factor**2
     size = _validate.magnitudes(h, theta.size)
     if isinstance(size, float):
