@@ -14,7 +14,20 @@ from pianalysis.bounds.interpolation import (
 )
 from pianalysis.bounds.ratio import bound_ratio
 from pianalysis.bounds.worst_case import WorstCase, worst_case_score
-from pianalysis.extension import NTKAware, PositionInterpolation, Unscaled
+from pianalysis.extension import (
+    SCHEMES,
+    BaseChange,
+    DynamicNTK,
+    Llama3,
+    LongRoPE,
+    NTKAware,
+    NTKByParts,
+    PositionInterpolation,
+    Proportional,
+    Unscaled,
+    YaRN,
+    extension_from_hf,
+)
 from pianalysis.fits import exact_fit_spread, fit_score
 from pianalysis.presets import PRESETS, preset
 from pianalysis.rope import RopeSpec
@@ -24,16 +37,25 @@ __version__ = "0.1.0"
 
 __all__ = [
     "PRESETS",
+    "SCHEMES",
+    "BaseChange",
+    "DynamicNTK",
+    "Llama3",
+    "LongRoPE",
     "NTKAware",
+    "NTKByParts",
     "PositionInterpolation",
+    "Proportional",
     "RopeSpec",
     "Unscaled",
     "WorstCase",
+    "YaRN",
     "abel_sum",
     "adjacent_contrast",
     "attention_score",
     "bound_ratio",
     "exact_fit_spread",
+    "extension_from_hf",
     "extrapolation_bound",
     "first_span_below",
     "fit_score",

@@ -63,6 +63,16 @@ def geometric_frequencies(
     return _head_and_tail(exact)
 
 
+def scaled_frequencies(model: Rotary, ratios: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return theta_j r_j for float64 ratios r_j, as head and tail; nothing is lost to float64."""
+    product, rest = _product(model.frequencies, ratios)
+    rest = rest + model.frequencies_tail * ratios
+    head = product + rest
+    tail = (product - head) + rest
+    head.flags.writeable = tail.flags.writeable = False
+    return head, tail
+
+
 def _head_and_tail(exact: Iterable[Decimal]) -> tuple[FloatArray, FloatArray]:
     context = Context(prec=_DIGITS)
     numbers = list(exact)

@@ -27,7 +27,11 @@ ROPE_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "yarn": (
         frozenset({"factor", "original_max_position_embeddings"}),
         frozenset(
-            {"attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"}
+            {
+                *("attention_factor", "beta_fast", "beta_slow"),
+                *("mscale", "mscale_all_dim", "truncate"),
+                "finetuned",  # in YaRN's own published configs; no frequency depends on it
+            }
         ),
     ),
     "longrope": (
@@ -58,6 +62,7 @@ _READ = frozenset(
         "rotary_dim",
         "partial_rotary_factor",
         "qk_rope_head_dim",
+        "global_head_dim",
         "original_max_position_embeddings",
         "max_position_embeddings",
         "head_dim",
@@ -108,6 +113,8 @@ class RopeFacts:
     rotary_fraction: float
     rope_type: str
     parameters: Mapping[str, Any]
+    proportion: float  # of the pairs that turn under proportional RoPE, else 1
+    longest: int | None  # max_position_embeddings, extended or not
 
 
 def read_config(source: Any) -> dict[str, Any]:
@@ -153,13 +160,18 @@ def rope_facts(
     _check_top_level(config)
     parameters = _rope_dict(config, layer_type)
     rope_type = _rope_type(config, parameters)
+    share = _fraction(config, parameters)
+    # Proportional RoPE lets a share of the pairs turn, over the frequencies of the whole head.
+    proportional = rope_type == "proportional"
     return RopeFacts(
-        head_dim=_head_dim(config),
+        head_dim=_head_dim(config, layer_type),
         base=_base(config, parameters, layer_type),
         context_window=_window(config, parameters, rope_type, original_length),
-        rotary_fraction=_fraction(config, parameters),
+        rotary_fraction=1.0 if proportional else share,
         rope_type=rope_type,
         parameters=parameters,
+        proportion=share if proportional else 1.0,
+        longest=_longest(config),
     )
 
 
@@ -193,6 +205,8 @@ def _rope_dict(config: Mapping[str, Any], layer_type: str | None) -> dict[str, A
         )
     parameters: dict[str, Any] = next(iter(found.values()), {})
     nested = {k: v for k, v in parameters.items() if isinstance(v, Mapping)}
+    if not nested and layer_type == "sliding_attention" and _two_bases(config):
+        return {}  # in these files the scheme is that of the full-attention layers
     if not nested:
         if layer_type is not None and not _two_bases(config):
             raise ValueError(
@@ -225,17 +239,17 @@ def _rope_type(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
     for key, value in given.items():
         if not isinstance(value, str):
             raise TypeError(f"{key} must be a string, got {value!r}")
-    names = set(given.values())
+    phi3 = config.get("model_type") == "phi3"
+    # Phi-3's first files call LongRoPE by two other names; Qwen2-VL's mrope has the same
+    # frequencies as default, split over three position axes.
+    older = {"mrope": "default"} | ({"su": "longrope", "yarn": "longrope"} if phi3 else {})
+    names = {older.get(name, name) for name in given.values()}
     if len(names) > 1:
         raise ValueError(f"rope_type and type must agree, got {' and '.join(sorted(names))}")
     if not names and set(parameters) - _EVERY_TYPE:
         keys = ", ".join(sorted(parameters))
         raise ValueError(f"rope_type must be given beside the keys {keys}, got none")
     name = names.pop() if names else "default"
-    if name in ("su", "yarn") and config.get("model_type") == "phi3":
-        name = "longrope"  # Phi-3's first files call LongRoPE by these names
-    if name == "mrope":
-        name = "default"  # Qwen2-VL: the same frequencies, split over three position axes
     rope_type = _validate.choice("rope_type", name, ROPE_KEYS)
     required, optional = ROPE_KEYS[rope_type]
     known = required | optional | _EVERY_TYPE
@@ -249,6 +263,8 @@ def _rope_type(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
         _validate.real("factor", parameters["factor"], at_least=1.0)
     missing = required - {k for k, v in parameters.items() if v is not None}
     missing -= {"original_max_position_embeddings"}  # _window looks for it in every place it may be
+    if rope_type == "yarn" and "factor" in parameters:
+        missing -= {"factor"}  # null: max_position_embeddings over the original length
     if missing:
         raise ValueError(f"a {rope_type!r} RoPE must give {', '.join(sorted(missing))}, got none")
     return rope_type
@@ -289,8 +305,10 @@ def _base(
     return _validate.real("rope_theta", base, above=1.0)
 
 
-def _head_dim(config: Mapping[str, Any]) -> int:
+def _head_dim(config: Mapping[str, Any], layer_type: str | None = None) -> int:
     """Return the rotating head's dimension; for multi-head latent attention its RoPE part."""
+    if layer_type == "full_attention" and config.get("global_head_dim") is not None:
+        return _validate.whole("global_head_dim", config["global_head_dim"])
     for key in ("qk_rope_head_dim", "head_dim"):
         if config.get(key) is not None:
             return _validate.whole(key, config[key])
@@ -352,7 +370,15 @@ def _window(
             f"original_length must be given: a {rope_type!r} config without {key} "
             "does not hold the pretrained window, got None"
         )
+    longest = _longest(config)
+    if longest is None:
+        raise ValueError("max_position_embeddings (or original_length) must be given, got none")
+    return longest
+
+
+def _longest(config: Mapping[str, Any]) -> int | None:
+    """Return max_position_embeddings under whichever name the model family gives it."""
     for name in _WINDOW_KEYS:
         if config.get(name) is not None:
             return _validate.whole(name, config[name])
-    raise ValueError("max_position_embeddings (or original_length) must be given, got none")
+    return None

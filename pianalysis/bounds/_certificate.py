@@ -17,7 +17,7 @@ import numpy as np
 
 from pianalysis._phases import Rotary
 from pianalysis._validate import FloatArray
-from pianalysis.extension import NTKAware, PositionInterpolation, Unscaled
+from pianalysis.extension import Extension
 from pianalysis.fits import exact_frequencies
 from pianalysis.rope import RopeSpec
 
@@ -29,15 +29,11 @@ def exact_source(model: Rotary) -> tuple[RopeSpec, Fraction] | None:
     """Return (specification, scale) where the model's theta' are scale * its theta, exactly."""
     if isinstance(model, RopeSpec):
         return model, Fraction(1)
-    if isinstance(model, Unscaled):
-        return model.spec, Fraction(1)
-    if isinstance(model, PositionInterpolation):
-        return model.spec, Fraction(model.spec.context_window, model.target)
-    if isinstance(model, NTKAware):
-        spec = model.spec
-        changed = RopeSpec(spec.head_dim, model.base, spec.context_window, spec.rotary_fraction)
-        return changed, Fraction(1)
-    return None
+    if not isinstance(model, Extension) or model.geometric is None:
+        return None
+    base, scale = model.geometric
+    spec = model.spec
+    return RopeSpec(spec.head_dim, base, spec.context_window, spec.rotary_fraction), scale
 
 
 def model_frequencies(model: Rotary) -> list[Any]:
