@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pianalysis import _phases, _validate
 from pianalysis._validate import ComplexArray, FloatArray
 from pianalysis.records import Record
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 METHODS = ("normal_float32", "normal_float64", "svd")
 LARGEST_DESIGN = 2**27  # entries: 1 GiB in float64
@@ -141,8 +141,7 @@ def fit_score(
 
 
 def _check_design(spec: Any) -> None:
-    if not isinstance(spec, RopeSpec):
-        raise TypeError(f"spec must be a RopeSpec, got {spec!r}")
+    check_spec(spec)
     if spec.context_window < spec.rotary_dim:
         raise ValueError(
             f"context_window must be at least the rotary dimension {spec.rotary_dim} for a unique "

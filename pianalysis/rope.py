@@ -149,6 +149,12 @@ class RopeSpec:
         return 1.0
 
 
+def check_spec(spec: Any) -> None:
+    """Refuse, by name, what is not a RopeSpec."""
+    if not isinstance(spec, RopeSpec):
+        raise TypeError(f"spec must be a RopeSpec, got {spec!r}")
+
+
 def _even_dim(name: str, value: Any) -> int:
     rule = f"{name} must be a positive even integer"
     try:

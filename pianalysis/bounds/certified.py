@@ -20,9 +20,9 @@ from pianalysis import _validate
 from pianalysis.bounds import interpolation
 from pianalysis.bounds._intervals import Interval, enclose, interval
 from pianalysis.bounds.certified_abel import abel_ball
-from pianalysis.bounds.interpolation import _cell, _check_spec
+from pianalysis.bounds.interpolation import _cell
 from pianalysis.fits import exact_frequencies
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 _LARGEST_LOG_BASE = 710  # above ln of the largest float64
 
@@ -43,7 +43,7 @@ def theta_square_sum(spec: RopeSpec) -> Interval:
     >>> found.width < 1e-15
     True
     """
-    _check_spec(spec)
+    check_spec(spec)
     return enclose("sum of theta_j^2", spec, lambda: _square_sum(spec))
 
 
@@ -96,7 +96,7 @@ def interpolation_bound(
     corrected [0.499788503162478
     """
     _validate.choice("form", form, interpolation.FORMS)
-    _check_spec(spec)
+    check_spec(spec)
     span = _validate.spans(s)
     if span.ndim:
         raise ValueError(f"s must be one span, got shape {span.shape}")
@@ -163,7 +163,7 @@ def abel_sum(spec: RopeSpec, s: float) -> Interval:
     >>> abel_sum(RopeSpec(128, 10_000.0, 2048), 4861.0).decimal
     '[127.4855093022873483954726 +/- ...]'
     """
-    _check_spec(spec)
+    check_spec(spec)
     span = _validate.spans(s)
     if span.ndim:
         raise ValueError(f"s must be one span, got shape {span.shape}")
@@ -186,7 +186,7 @@ def grid_constant(spec: RopeSpec) -> Interval:
     """
     import flint
 
-    _check_spec(spec)
+    check_spec(spec)
     return enclose("1 / cos(1/2)", spec, lambda: 1 / (flint.arb(1) / 2).cos())
 
 

@@ -21,10 +21,9 @@ from pianalysis import _validate
 from pianalysis._validate import FloatArray
 from pianalysis.bounds import extrapolation
 from pianalysis.bounds._intervals import FIRST_BITS, Interval, interval, outward
-from pianalysis.bounds.interpolation import _check_spec
 from pianalysis.fits import exact_frequencies
 from pianalysis.records import Record
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 LARGEST_SPAN = 2**40
 LONGEST_SEARCH = 2**27
@@ -188,7 +187,7 @@ def smallest_at_integers(spec: RopeSpec, stop: int, *, start: int = 0) -> Smalle
     """
     import flint
 
-    _check_spec(spec)
+    check_spec(spec)
     start = _validate.whole("start", start, at_least=0, at_most=LARGEST_SPAN)
     stop = _validate.whole("stop", stop, at_least=start + 1, at_most=LARGEST_SPAN)
     if stop - start > LONGEST_SEARCH:

@@ -26,10 +26,9 @@ from pianalysis.bounds.certified_minimum import (
     sums_at,
     worth_halving,
 )
-from pianalysis.bounds.interpolation import _check_spec
 from pianalysis.fits import exact_frequencies
 from pianalysis.records import Record
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def first_span_below(
     >>> found.integer, round(found.real.lower, 6), found.real.width < 1e-8
     (4861, 4505.680502, True)
     """
-    _check_spec(spec)
+    check_spec(spec)
     level = _validate.real("level", level, above=0.0)
     stop = _validate.whole("stop", stop, at_most=LONGEST_SEARCH)
     tolerance = _validate.real("tolerance", tolerance, at_least=1e-12, at_most=1.0)

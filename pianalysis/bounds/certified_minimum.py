@@ -25,9 +25,8 @@ from pianalysis.bounds import certified_abel as certain
 from pianalysis.bounds import extrapolation
 from pianalysis.bounds._intervals import FIRST_BITS, enclose, interval
 from pianalysis.bounds.certified_abel import LARGEST_SPAN, LONGEST_SEARCH, SmallestAbelSum
-from pianalysis.bounds.interpolation import _check_spec
 from pianalysis.fits import exact_frequencies
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 BALL_TERMS = 1 << 15  # cells times pairs handed from float64 to balls
 MOST_BALL_TERMS = 1 << 20  # ... and evaluated there before the answer is left wide
@@ -108,7 +107,7 @@ def exactly(value: int) -> Any:
 
 
 def _check_interval(spec: Any, start: Any, stop: Any) -> tuple[float, float]:
-    _check_spec(spec)
+    check_spec(spec)
     start = _validate.real("start", start, at_least=0.0, at_most=LARGEST_SPAN)
     stop = _validate.real("stop", stop, at_least=0.0, at_most=LARGEST_SPAN)
     if not start < stop:

@@ -15,10 +15,9 @@ from pianalysis.bounds import ratio
 from pianalysis.bounds._intervals import Interval, enclose
 from pianalysis.bounds.certified import cell_bound_ball
 from pianalysis.bounds.certified_abel import LONGEST_SEARCH, abel_ball, smallest_at_integers
-from pianalysis.bounds.interpolation import _check_spec
 from pianalysis.fits import exact_frequencies
 from pianalysis.records import Record
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 
 def bound_ratio(spec: RopeSpec, *, form: str = "paper") -> Interval:
@@ -36,7 +35,7 @@ def bound_ratio(spec: RopeSpec, *, form: str = "paper") -> Interval:
     ['[589.4617838', '[512.2166644', '[129.5872717']
     """
     _validate.choice("form", form, ratio.FORMS)
-    _check_spec(spec)
+    check_spec(spec)
 
     def evaluate() -> Any:
         above = spec.pairs if form == "sharp" else 2 * spec.rotary_dim
@@ -80,7 +79,7 @@ def ratio_readings(
     >>> found.lower.round(4), bool((found.upper - found.lower < 1e-12).all())
     (array([589.4618, 512.2167, 129.5873, 829.6529]), True)
     """
-    _check_spec(spec)
+    check_spec(spec)
     sizes = [_validate.whole("windows", w, at_most=LONGEST_SEARCH) for w in np.atleast_1d(windows)]
     nan = float("nan")
     rows = []

@@ -22,7 +22,7 @@ import numpy as np
 from pianalysis import _phases, _validate
 from pianalysis._phases import Rotary
 from pianalysis._validate import FloatArray
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 FORMS = ("paper", "corrected", "sharp", "weighted")
 
@@ -101,7 +101,7 @@ def interpolation_bound(
     (True, True)
     """
     _validate.choice("form", form, FORMS)
-    _check_spec(spec)
+    check_spec(spec)
     spans = _validate.spans(s)
     before, after = _cell(spans, left, right)
     size = _validate.magnitudes(h, spec.pairs)
@@ -118,11 +118,6 @@ def interpolation_bound(
     else:
         per_unit = _sharp(spec, before, after)
     return np.multiply.outer(largest, per_unit)
-
-
-def _check_spec(spec: Any) -> None:
-    if not isinstance(spec, RopeSpec):
-        raise TypeError(f"spec must be a RopeSpec, got {spec!r}")
 
 
 def _cell(spans: FloatArray, left: Any, right: Any) -> tuple[FloatArray, FloatArray]:

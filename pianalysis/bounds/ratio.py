@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pianalysis import _validate
 from pianalysis.bounds.extrapolation import extrapolation_bound
-from pianalysis.bounds.interpolation import _check_spec, interpolation_bound
-from pianalysis.rope import RopeSpec
+from pianalysis.bounds.interpolation import interpolation_bound
+from pianalysis.rope import RopeSpec, check_spec
 
 FORMS = ("paper", "corrected", "sharp")
 
@@ -33,7 +33,7 @@ def bound_ratio(spec: RopeSpec, *, form: str = "paper") -> float:
     [589.46, 512.22, 129.59]
     """
     _validate.choice("form", form, FORMS)
-    _check_spec(spec)
+    check_spec(spec)
     below = float(interpolation_bound(spec, 0.5, form=form))
     if form == "sharp":
         return float(extrapolation_bound(spec, 0.0, form="triangle")) / below

@@ -20,7 +20,7 @@ from pianalysis._validate import ComplexArray, FloatArray
 from pianalysis.bounds import _certificate, _cone
 from pianalysis.bounds._grid_basis import grid_basis
 from pianalysis.records import Record
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import RopeSpec, check_spec
 
 LARGEST_GRID = 2**22  # L d: the solver's matrix holds that many float64, in three copies
 LARGEST_DIM = 256
@@ -181,8 +181,7 @@ class _Found:
 def _checked(
     spec: Any, s: Any, max_coefficient: Any, extension: Any
 ) -> tuple[float, float, Rotary]:
-    if not isinstance(spec, RopeSpec):
-        raise TypeError(f"spec must be a RopeSpec, got {spec!r}")
+    check_spec(spec)
     reach = _validate.LARGEST_SPAN
     span = _validate.real("s", s, at_least=-reach, at_most=reach)
     if isinstance(max_coefficient, (float, np.floating)) and max_coefficient == math.inf:
