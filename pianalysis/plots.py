@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
 def new_figure(
@@ -221,3 +222,44 @@ def text_panel(lines: Sequence[str], *, ax: Axes, title: str = "") -> Axes:
         if title:
             ax.set_title(title, loc="left")
     return ax
+
+
+def paths(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    ax: Axes,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+) -> Axes:
+    """Draw one path of markers a series, small to large along it, on log-log axes."""
+    with style.applied():
+        for index, (label, (x, y)) in enumerate(series.items()):
+            color = style.CYCLE[index % len(style.CYCLE)]
+            ax.plot(x, y, color=color, linewidth=0.7, alpha=0.7)
+            ax.scatter(
+                x,
+                y,
+                s=np.linspace(14, 42, len(x)) if len(x) > 1 else 34,
+                color=color,
+                marker=_MARKERS[index % len(_MARKERS)],
+                edgecolor="white",
+                linewidth=0.4,
+                label=label,
+                zorder=3,
+            )
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        if title:
+            ax.set_title(title, loc="left")
+    return ax
+
+
+def shared_legend(figure: Figure, *, rows: int = 1) -> Figure:
+    """Put one legend of the first panel's series below all panels."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    with style.applied():
+        figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // rows))
+    return figure

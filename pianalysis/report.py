@@ -11,7 +11,12 @@ from pianalysis.bounds.certified_first import first_span_below
 from pianalysis.bounds.extrapolation import extrapolation_bound
 from pianalysis.bounds.interpolation import adjacent_contrast, interpolation_bound
 from pianalysis.bounds.ratio import bound_ratio
-from pianalysis.extension import PositionInterpolation
+from pianalysis.extension import (
+    Extension,
+    PositionInterpolation,
+    Unscaled,
+    extension_from_hf,
+)
 from pianalysis.presets import PRESETS
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec
@@ -64,6 +69,18 @@ def find_model(
         )
     spec = RopeSpec.from_hf(name, original_length=original_length, layer_type=layer_type)
     return spec, "config"
+
+
+def find_extension(
+    name: str, target: int, *, original_length: int | None = None, layer_type: str | None = None
+) -> Extension | None:
+    """Return the scheme that a config itself asks for at ``target``; None for a preset."""
+    if name in PRESETS:
+        return None
+    found = extension_from_hf(
+        name, length=target, original_length=original_length, layer_type=layer_type
+    )
+    return None if isinstance(found, Unscaled) else found
 
 
 def build(model: str, source: str, spec: RopeSpec, target: int) -> Report:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pianalysis import _phases, _validate
 from pianalysis._validate import FloatArray
-from pianalysis.rope import LARGEST_WINDOW, RopeSpec
+from pianalysis.rope import LARGEST_WINDOW, RopeSpec, check_spec
 
 LARGEST_FACTOR = 1e6
 BY_RULE: Any = None  # the default of fields that __post_init__ fills in by the scheme's own rule
@@ -29,8 +29,7 @@ class Extension:
     target: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.spec, RopeSpec):
-            raise TypeError(f"spec must be a RopeSpec, got {self.spec!r}")
+        check_spec(self.spec)
         target = _validate.whole("target", self.target, at_most=LARGEST_WINDOW)
         if target < self.spec.context_window:
             raise ValueError(

@@ -1,0 +1,93 @@
+"""The stability-resolution map: what each extension scheme risks, and what it keeps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from paper_repro.claims import Claim
+from pianalysis import RopeSpec, plots, preset, style
+from pianalysis._validate import FloatArray
+from pianalysis.compare import (
+    COMPARABLE,
+    LIMITS,
+    SchemeComparison,
+    comparable_extensions,
+    compare_schemes,
+)
+from pianalysis.records import Record
+
+FACTORS = (2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeMap(Record):
+    """Comparisons at several extension factors, a row a factor, scheme and limit H.
+
+    The columns are those of ``SchemeComparison``.
+    """
+
+    spec: RopeSpec
+    contrast_span: float
+    factor: FloatArray
+    scheme: tuple[str, ...]
+    max_coefficient: FloatArray
+    growth: FloatArray
+    growth_lower: FloatArray
+    growth_upper: FloatArray
+    growth_span: FloatArray
+    contrast: FloatArray
+    contrast_lower: FloatArray
+    contrast_upper: FloatArray
+    contrast_termwise: FloatArray
+    score_multiplier: FloatArray
+    fastest_ratio: FloatArray
+
+    def path(self, scheme: str, limit: float) -> tuple[FloatArray, FloatArray]:
+        """Return (growth, contrast) over the factors, for one scheme and limit."""
+        rows = (np.array(self.scheme) == scheme) & (self.max_coefficient == limit)
+        return self.growth[rows], self.contrast[rows]
+
+
+def compute(seed: int = 0) -> Mapping[str, Record]:
+    """Compare all schemes at every factor for LLaMA 7B."""
+    spec = preset("llama-7b")
+    found: list[SchemeComparison] = []
+    for factor in tqdm(FACTORS, unit="factor", disable=None, leave=False):
+        extensions = comparable_extensions(spec, factor * spec.context_window)
+        found.append(compare_schemes(spec, extensions, workers=os.cpu_count() or 1))
+    factors = np.repeat(np.array(FACTORS, dtype=float), len(found[0].scheme))
+    schemes = tuple(scheme for part in found for scheme in part.scheme)
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in found])
+        for name in found[0].columns()
+        if name != "scheme"
+    }
+    span = found[0].contrast_span
+    return {"schemes": SchemeMap(spec, span, factors, schemes, **arrays)}
+
+
+def plot(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Draw one path a scheme over the factors, a panel for each limit H."""
+    found: Any = records["schemes"]
+    figure, axes = plots.new_figure(1, len(LIMITS), width=style.TEXT_WIDTH, height=3.1)
+    for index, (limit, ax) in enumerate(zip(LIMITS, axes, strict=True)):
+        plots.paths(
+            {scheme: found.path(scheme, limit) for scheme in COMPARABLE},
+            ax=ax,
+            xlabel="worst-case growth of |a'(s)|",
+            ylabel="worst-case adjacent contrast" if index == 0 else "",
+            title=f"H = {limit:g}; factors 2 to 32, small to large",
+        )
+    plots.shared_legend(figure, rows=2)
+    return {"schemes": figure}
+
+
+def claims(records: Mapping[str, Record]) -> list[Claim]:
+    """The paper compares no other scheme, so no claim of its own is judged here."""
+    return []

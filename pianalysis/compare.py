@@ -1,0 +1,213 @@
+r"""Extension schemes on the same axes: what each may do at worst, and what it still resolves.
+
+*Growth*: the largest score a scheme can produce somewhere in [0, L') although every trained score
+is moderate, |a(n)| <= 1 for n < L and |h_j| <= H. *Contrast*: the largest difference it leaves
+between the scores of adjacent spans. Extrapolation keeps the contrast and grows; Position
+Interpolation does not grow and loses it; the others lie between.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pianalysis import _validate
+from pianalysis._validate import FloatArray
+from pianalysis.bounds.contrast import worst_case_contrast
+from pianalysis.bounds.interpolation import adjacent_contrast
+from pianalysis.bounds.worst_case import worst_case_score
+from pianalysis.extension import SCHEMES, BaseChange, Extension
+from pianalysis.records import Record
+from pianalysis.resolution import minimal_base
+from pianalysis.rope import RopeSpec, check_spec
+from pianalysis.scores import attention_score
+
+LIMITS = (0.3, 1.0, 10.0)
+# Those that follow from a specification and a target alone.
+COMPARABLE = (
+    *("default", "linear", "ntk", "dynamic", "ntk-by-parts", "yarn", "llama3"),
+    "base-change",
+)
+_REFINEMENTS = 3
+_WORTH_IT = 1.01
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeComparison(Record):
+    """Growth and contrast, a row for each scheme and limit H on the coefficients.
+
+    ``growth`` is the largest worst-case score found at a span of [0, L'), with both proved sides
+    at that span (``growth_span``); the maximum over all spans is at least ``growth_lower``.
+    ``contrast`` is the worst-case adjacent contrast at ``contrast_span``, ``contrast_termwise`` the
+    bound 2 H f^2 sum_j sin(theta'_j / 2) that holds at every span. Both include the attention
+    factor, whose square is ``score_multiplier``; ``fastest_ratio`` is theta'_0 / theta_0.
+    """
+
+    spec: RopeSpec
+    target: int
+    contrast_span: float
+    scheme: tuple[str, ...]
+    max_coefficient: FloatArray
+    growth: FloatArray
+    growth_lower: FloatArray
+    growth_upper: FloatArray
+    growth_span: FloatArray
+    contrast: FloatArray
+    contrast_lower: FloatArray
+    contrast_upper: FloatArray
+    contrast_termwise: FloatArray
+    score_multiplier: FloatArray
+    fastest_ratio: FloatArray
+
+    def row(self, scheme: str, limit: float) -> dict[str, Any]:
+        """Return one row as a dict: column name -> value."""
+        rows = (np.array(self.scheme) == scheme) & (self.max_coefficient == limit)
+        index = int(np.flatnonzero(rows)[0])
+        return {name: column[index] for name, column in self.columns().items()}
+
+
+def comparable_extensions(
+    spec: RopeSpec, target: int, schemes: Iterable[str] | None = None
+) -> dict[str, Extension]:
+    """Return scheme name -> extension, each made by its own rule from the target alone.
+
+    ``base-change`` takes the smallest base that serves the target in the sense of Men et al. 2024
+    (arXiv:2405.14591), or the spec's own where that is larger. LongRoPE needs searched lists and
+    proportional RoPE a share: they come from a config, through ``extension_from_hf``.
+
+    Examples
+    --------
+    >>> list(comparable_extensions(RopeSpec(128, 10_000.0, 2048), 8192, ["linear", "yarn"]))
+    ['linear', 'yarn']
+    """
+    names = COMPARABLE if schemes is None else tuple(schemes)
+    if not names:
+        raise ValueError("schemes must name at least one scheme, got none")
+    out: dict[str, Extension] = {}
+    for name in names:
+        _validate.choice("schemes", name, COMPARABLE)
+        if name == "base-change":
+            base = max(spec.base, minimal_base(target, spec.rotary_dim).base)
+            out[name] = BaseChange(spec, target, base=base)
+        else:
+            out[name] = SCHEMES[name](spec, target)
+    return out
+
+
+def compare_schemes(
+    spec: RopeSpec,
+    extensions: Mapping[str, Extension],
+    *,
+    limits: Sequence[float] = LIMITS,
+    workers: int = 1,
+) -> SchemeComparison:
+    r"""Return growth and contrast of each extension, for each limit H on the coefficients.
+
+    Parameters
+    ----------
+    spec : RopeSpec
+        The pretrained model; L d at most 2**22 and d at most 256, as for ``worst_case_score``.
+    extensions : mapping
+        Label -> extension of ``spec``; all with one target L'.
+    limits : sequence of float
+        The values of H.
+    workers : int
+        Processes. Above 1 they are started afresh, so a script needs its
+        ``if __name__ == "__main__"``.
+
+    Returns
+    -------
+    SchemeComparison. Growth is sought from the last span L' - 1 and from the middle of [L, L'):
+    the programme is solved there, the h found is swept over every integer of [0, L'), and the
+    programme solved again where |a'| is largest, until that gains less than 1%. Contrast is solved
+    at the middle of the pretrained window, where no scheme has left the trained range; inside the
+    window it hardly depends on the span.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument: an extension of another spec, targets that differ, H not above 0.
+
+    Notes
+    -----
+    Each number is the value of a convex programme with both sides proved (``worst_case_score``,
+    ``worst_case_contrast``). That no other span is worse is not proved: growth is a lower bound of
+    the maximum over spans. For the unscaled model the contrast is about 2 sin(theta_0 / 2), the
+    most a bounded function of rate theta_0 can change in one token.
+
+    Examples
+    --------
+    >>> spec = RopeSpec(16, 100.0, 64)
+    >>> found = compare_schemes(spec, comparable_extensions(spec, 256, ["default", "linear"]),
+    ...                         limits=[1.0])
+    >>> [round(float(x), 3) for x in found.growth], [round(float(x), 3) for x in found.contrast]
+    ([6.861, 1.773], [1.009, 0.275])
+    """
+    check_spec(spec)
+    targets = {extension.target for extension in extensions.values()}
+    if len(targets) != 1:
+        raise ValueError(f"extensions must share one target, got {sorted(targets)}")
+    for label, extension in extensions.items():
+        if extension.spec != spec:
+            raise ValueError(f"extensions must extend {spec}, got {label}: {extension.spec}")
+    values = [_validate.real("limits", limit, above=0.0) for limit in limits]
+    if not values:
+        raise ValueError("limits must hold at least one value, got none")
+    _validate.whole("workers", workers, at_most=64)
+    cases = [(label, scheme, limit) for label, scheme in extensions.items() for limit in values]
+    with ExitStack() as stack:
+        spread: Callable[..., Iterable[Any]] = map
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            spread = pool.map
+        found = spread(_point, [case[1] for case in cases], [case[2] for case in cases])
+        rows = list(tqdm(found, total=len(cases), unit="case", disable=None, leave=False))
+    table = np.array(rows).T
+    return SchemeComparison(
+        spec, targets.pop(), _middle(spec), tuple(case[0] for case in cases), *table
+    )
+
+
+def _middle(spec: RopeSpec) -> float:
+    return float(spec.context_window // 2)
+
+
+def _point(extension: Extension, limit: float) -> tuple[float, ...]:
+    spec = extension.spec
+    grown = _growth(extension, limit)
+    contrast = worst_case_contrast(spec, _middle(spec), max_coefficient=limit, extension=extension)
+    return (
+        limit,
+        *(grown.value, grown.lower, grown.upper, grown.span),
+        *(contrast.value, contrast.lower, contrast.upper),
+        float(adjacent_contrast(extension, limit)),
+        extension.attention_factor**2,
+        float(extension.ratios[0]),
+    )
+
+
+def _growth(extension: Extension, limit: float) -> Any:
+    """Return the worst case at the worst span that the alternating search finds."""
+    spec, target = extension.spec, extension.target
+    grid = np.arange(target, dtype=float)
+    starts = [target - 1.0, float((spec.context_window + target) // 2)]
+    best = None
+    for start in dict.fromkeys(starts):
+        span = start
+        for _ in range(_REFINEMENTS):
+            found = worst_case_score(spec, span, max_coefficient=limit, extension=extension)
+            if best is None or found.lower > best.lower:
+                best = found
+            score = np.abs(attention_score(extension, found.coefficients, grid))
+            span = float(score.argmax())
+            if score.max() < _WORTH_IT * best.lower:
+                break
+    return best
