@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,6 +38,19 @@ class Rotary(Protocol):
 
     @property
     def attention_factor(self) -> float: ...
+
+
+class Geometric(Protocol):
+    """What fixes the frequencies base^(-2j/rotary_dim): a RopeSpec, which is defined later."""
+
+    @property
+    def base(self) -> float: ...
+
+    @property
+    def rotary_dim(self) -> int: ...
+
+    @property
+    def pairs(self) -> int: ...
 
 
 def check_rotary(model: Rotary) -> Rotary:
@@ -71,6 +84,14 @@ def scaled_frequencies(model: Rotary, ratios: FloatArray) -> tuple[FloatArray, F
     tail = (product - head) + rest
     head.flags.writeable = tail.flags.writeable = False
     return head, tail
+
+
+def exact_frequencies(spec: Geometric) -> list[Any]:
+    """Return theta_j as Arb balls at the working precision, the base taken as its exact float64."""
+    import flint
+
+    step = -2 * flint.arb(spec.base).log() / spec.rotary_dim
+    return [(j * step).exp() for j in range(spec.pairs)]
 
 
 def _head_and_tail(exact: Iterable[Decimal]) -> tuple[FloatArray, FloatArray]:

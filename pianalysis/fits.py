@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pianalysis import _phases, _validate
+from pianalysis._phases import exact_frequencies
 from pianalysis._validate import ComplexArray, FloatArray
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec, check_spec
@@ -277,14 +278,6 @@ def _spread_at(
             logs.append(nearest)
             radii.append(np.nextafter(float(abs(log - nearest).upper()), np.inf))
     return np.array(logs), np.array(radii)
-
-
-def exact_frequencies(spec: RopeSpec) -> list[Any]:
-    """Return theta_j as Arb balls at the working precision, the base taken as its exact float64."""
-    import flint
-
-    step = -2 * flint.arb(spec.base).log() / spec.rotary_dim
-    return [(j * step).exp() for j in range(spec.pairs)]
 
 
 def normal_blocks(theta: list[Any], window: int) -> tuple[Any, Any]:

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis._phases import Rotary
+from pianalysis._phases import Rotary, exact_frequencies
 from pianalysis._validate import FloatArray
 from pianalysis.extension import Extension
-from pianalysis.fits import exact_frequencies
 from pianalysis.rope import RopeSpec
 
 Coefficients = list[tuple[Any, Any]]  # (Re h_j, Im h_j) as Arb numbers

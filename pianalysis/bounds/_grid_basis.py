@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from pianalysis._phases import exact_frequencies
 from pianalysis._validate import FloatArray
-from pianalysis.fits import exact_frequencies, normal_blocks
+from pianalysis.fits import normal_blocks
 from pianalysis.rope import RopeSpec
 
 _MOST_BITS = 1 << 14

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from pianalysis import _validate
+from pianalysis._phases import exact_frequencies
 from pianalysis.bounds import interpolation
 from pianalysis.bounds._intervals import Interval, enclose, interval
 from pianalysis.bounds.certified_abel import abel_ball
 from pianalysis.bounds.interpolation import _cell
-from pianalysis.fits import exact_frequencies
 from pianalysis.rope import RopeSpec, check_spec
 
 _LARGEST_LOG_BASE = 710  # above ln of the largest float64

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from pianalysis import _validate
+from pianalysis._phases import exact_frequencies
 from pianalysis._validate import FloatArray
 from pianalysis.bounds import extrapolation
 from pianalysis.bounds._intervals import FIRST_BITS, Interval, interval, outward
-from pianalysis.fits import exact_frequencies
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec, check_spec
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pianalysis import _validate
+from pianalysis._phases import exact_frequencies
 from pianalysis._validate import FloatArray
 from pianalysis.bounds import certified_abel as certain
 from pianalysis.bounds import extrapolation
@@ -26,7 +27,6 @@ from pianalysis.bounds.certified_minimum import (
     sums_at,
     worth_halving,
 )
-from pianalysis.fits import exact_frequencies
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec, check_spec
 

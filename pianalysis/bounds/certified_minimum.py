@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from pianalysis import _validate
+from pianalysis._phases import exact_frequencies
 from pianalysis._validate import FloatArray
 from pianalysis.bounds import certified_abel as certain
 from pianalysis.bounds import extrapolation
 from pianalysis.bounds._intervals import FIRST_BITS, enclose, interval
 from pianalysis.bounds.certified_abel import LARGEST_SPAN, LONGEST_SEARCH, SmallestAbelSum
-from pianalysis.fits import exact_frequencies
 from pianalysis.rope import RopeSpec, check_spec
 
 BALL_TERMS = 1 << 15  # cells times pairs handed from float64 to balls

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from pianalysis import _validate
+from pianalysis._phases import exact_frequencies
 from pianalysis._validate import FloatArray
 from pianalysis.bounds import ratio
 from pianalysis.bounds._intervals import Interval, enclose
 from pianalysis.bounds.certified import cell_bound_ball
 from pianalysis.bounds.certified_abel import LONGEST_SEARCH, abel_ball, smallest_at_integers
-from pianalysis.fits import exact_frequencies
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec, check_spec
 
