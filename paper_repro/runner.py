@@ -30,6 +30,7 @@ ITEMS = (
     "grid",
     "worst_case",
     "basis",
+    "schemes",
     "tables",
 )
 _VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "clarabel", "sympy")

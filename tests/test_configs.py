@@ -217,3 +217,69 @@ def test_transformers_frequencies():
     module = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config)
     ours = pia.RopeSpec.from_hf(config).frequencies
     assert module.inv_freq.double().numpy() == pytest.approx(ours, rel=3e-6)
+
+
+GEMMA3 = {
+    "model_type": "gemma3_text",
+    "hidden_size": 3840,
+    "num_attention_heads": 16,
+    "head_dim": 256,
+    "max_position_embeddings": 131072,
+    "rope_theta": 1e6,
+    "rope_local_base_freq": 1e4,
+    "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+}
+
+
+def test_scaling_of_a_two_base_file_is_that_of_full_attention():
+    full = pia.extension_from_hf(GEMMA3, original_length=32768, layer_type="full_attention")
+    local = pia.extension_from_hf(GEMMA3, layer_type="sliding_attention")
+    assert (full.factor, full.spec.base) == (8.0, 1e6)
+    assert isinstance(local, pia.Unscaled)
+    assert local.spec.base == 1e4
+
+
+def test_global_layers_may_have_a_head_of_their_own():
+    entry = {"rope_theta": 1e6, "rope_type": "proportional", "partial_rotary_factor": 0.25}
+    nested = {"full_attention": entry, "sliding_attention": {"rope_theta": 1e4}}
+    config = {**GEMMA3, "model_type": "gemma4_text", "global_head_dim": 512}
+    del config["rope_scaling"], config["rope_local_base_freq"], config["rope_theta"]
+    config["rope_parameters"] = nested
+    full = pia.extension_from_hf(config, layer_type="full_attention")
+    assert (full.spec.head_dim, full.spec.rotary_dim, full.proportion) == (512, 512, 0.25)
+    local = pia.extension_from_hf(config, layer_type="sliding_attention")
+    assert local.spec.head_dim == 256
+
+
+def test_proportional_keeps_the_exponent_of_the_whole_head():
+    entry = {"rope_theta": 1e4, "rope_type": "proportional", "partial_rotary_factor": 0.5}
+    config = {**LLAMA, "max_position_embeddings": 4096, "rope_parameters": entry}
+    spec = pia.RopeSpec.from_hf(config)
+    assert (spec.rotary_fraction, spec.rotary_dim) == (1.0, 128)
+
+
+@pytest.mark.parametrize("rope_type", ["linear", "dynamic"])
+def test_schemes_without_a_window_ask_for_it(rope_type):
+    config = {**V4, "rope_scaling": {"rope_type": rope_type, "factor": 2.0}}
+    with pytest.raises(ValueError, match="original_length must be given"):
+        pia.extension_from_hf(config)
+    found = pia.extension_from_hf(config, original_length=4096)
+    assert (found.spec.context_window, found.factor, found.target) == (4096, 2.0, 8192)
+
+
+def test_target_is_the_longest_length_the_config_speaks_of():
+    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8192}
+    config = {**V4, "rope_scaling": scaling}
+    assert pia.extension_from_hf(config).target == 32768
+    assert pia.extension_from_hf({**config, "max_position_embeddings": 40000}).target == 40000
+    assert pia.extension_from_hf(config, length=9000).target == 9000
+    with pytest.raises(ValueError, match="target must be at least the pretrained"):
+        pia.extension_from_hf(config, length=4096)
+
+
+def test_null_factor_needs_the_extended_length():
+    scaling = {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 8192}
+    config = {**V4, "rope_scaling": scaling}
+    del config["max_position_embeddings"]
+    with pytest.raises(ValueError, match="max_position_embeddings must be given"):
+        pia.extension_from_hf(config)

@@ -151,22 +151,6 @@ def test_check_recomputes_and_notices(committed, tmp_path, capsys, monkeypatch):
     assert "invented: recorded, but no item computes it" in out
 
 
-def test_committed_ledger_is_what_the_items_compute(committed):
-    # All items: the committed verdicts and numbers are generated, not typed. Measured numbers may
-    # differ in their last digits from machine to machine; table arithmetic may not.
-    for name in runner.ITEMS:
-        computed = {claim.key: claim for claim in runner.load(name).claims(runner.compute(name))}
-        recorded = {claim.key: claim for claim in committed if claim.item == name}
-        assert computed.keys() == recorded.keys()
-        for key, claim in computed.items():
-            assert (claim.verdict, claim.statement) == (
-                recorded[key].verdict,
-                recorded[key].statement,
-            )
-            if claim.certificate == "table arithmetic":
-                assert claim.ours == recorded[key].ours
-
-
 def test_unknown_verdicts_are_refused():
     with pytest.raises(ValueError, match="verdict must be one of"):
         ledger.Claim("k", "Eq. 1", "s", "true", "p", "o", "c", "fig1", "t")

@@ -2,7 +2,6 @@
 
 import matplotlib as mpl
 import numpy as np
-import pytest
 
 from paper_repro import runner
 from pianalysis import plots, style
@@ -33,21 +32,6 @@ def test_phase_wheel_tells_full_turns_from_partial():
     plots.phase_wheel(np.array([100.0, 3.0]), ax=ax)
     assert [line.get_color() for line in ax.lines] == [style.BLUE, style.RED]
     assert np.allclose(np.hypot(ax.lines[1].get_xdata(), ax.lines[1].get_ydata()), 1.0)
-
-
-@pytest.mark.parametrize("name", runner.ITEMS)
-def test_every_axis_of_every_figure_is_labelled(name):
-    records = runner.compute(name)
-    figures = runner.load(name).plot(records)
-    assert figures.keys() == records.keys()
-    for figure in figures.values():
-        for ax in figure.axes:
-            if ax.axison:
-                labels = [ax.get_xlabel(), ax.get_ylabel()]
-                shared = figure.get_supxlabel() or len(figure.axes) > 1
-                assert any(labels) or shared
-                assert ax.get_title(loc="left") or ax.get_title() or shared
-        assert figure.get_figwidth() <= style.TEXT_WIDTH
 
 
 def test_figure_5_axes_and_data():

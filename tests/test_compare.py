@@ -1,0 +1,208 @@
+"""compare_schemes: both axes against the programmes themselves; the committed map recomputed."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+import pianalysis as pia
+from paper_repro.items import schemes as item
+from pianalysis import cli, compare, compare_report
+
+SMALL = pia.RopeSpec(16, 100.0, 64)
+
+
+@pytest.fixture(scope="module")
+def small():
+    extensions = compare.comparable_extensions(SMALL, 256)
+    return compare.compare_schemes(SMALL, extensions, limits=[0.3, 10.0])
+
+
+def test_a_row_for_each_scheme_and_limit(small):
+    assert len(small.scheme) == 2 * len(compare.COMPARABLE)
+    assert set(small.scheme) == set(compare.COMPARABLE)
+    assert (small.growth_lower <= small.growth_upper).all()
+    assert (small.contrast_lower <= small.contrast_upper).all()
+    assert ((small.growth_upper - small.growth_lower) < 1e-6 * small.growth_lower).all()
+
+
+def test_growth_is_the_worst_case_at_its_span_and_worse_than_elsewhere(small, rng):
+    for scheme in ("default", "linear", "yarn"):
+        row = small.row(scheme, 10.0)
+        extension = compare.comparable_extensions(SMALL, 256, [scheme])[scheme]
+        again = pia.worst_case_score(
+            SMALL, row["growth_span"], max_coefficient=10.0, extension=extension
+        )
+        assert again.lower == row["growth_lower"]
+        for span in rng.integers(0, 256, 12):
+            other = pia.worst_case_score(
+                SMALL, float(span), max_coefficient=10.0, extension=extension
+            )
+            assert other.lower <= 1.02 * row["growth_upper"]
+
+
+def test_interpolation_is_the_stable_end_and_extrapolation_the_other(small):
+    for limit in (0.3, 10.0):
+        growth = {scheme: small.row(scheme, limit)["growth"] for scheme in compare.COMPARABLE}
+        contrast = {scheme: small.row(scheme, limit)["contrast"] for scheme in compare.COMPARABLE}
+        assert min(growth, key=growth.get) == "linear"
+        assert max(growth, key=growth.get) == "default"
+        assert min(contrast, key=contrast.get) == "linear"
+
+
+def test_contrast_obeys_the_termwise_bound(small):
+    assert (small.contrast_lower <= small.contrast_termwise).all()
+
+
+def test_attention_factor_is_in_both_axes(small):
+    row = small.row("yarn", 0.3)
+    f = 0.1 * math.log(4) + 1
+    assert row["score_multiplier"] == pytest.approx(f**2)
+    cold = pia.YaRN(SMALL, 256, attention_factor=1.0)
+    found = compare.compare_schemes(SMALL, {"cold": cold}, limits=[0.3]).row("cold", 0.3)
+    assert found["contrast"] * f**2 == pytest.approx(row["contrast"], rel=1e-6)
+
+
+def test_processes_change_nothing(small):
+    extensions = compare.comparable_extensions(SMALL, 256, ["linear", "ntk"])
+    one = compare.compare_schemes(SMALL, extensions, limits=[0.3])
+    two = compare.compare_schemes(SMALL, extensions, limits=[0.3], workers=2)
+    assert one.csv() == two.csv()
+
+
+def test_the_committed_map_is_what_the_programmes_give(root, rng):
+    with (root / "figures" / "schemes.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == len(item.FACTORS) * len(item.COMPARABLE) * len(item.LIMITS)
+    spec = pia.preset("llama-7b")
+    for index in rng.choice(len(rows), 4, replace=False):
+        row = rows[index]
+        target = int(float(row["factor"]) * spec.context_window)
+        extensions = compare.comparable_extensions(spec, target, [row["scheme"]])
+        limit = float(row["max_coefficient"])
+        found = compare.compare_schemes(spec, extensions, limits=[limit]).row(row["scheme"], limit)
+        for name in ("growth", "contrast", "growth_span", "contrast_termwise"):
+            assert found[name] == pytest.approx(float(row[name]), rel=1e-5), (row["scheme"], name)
+
+
+def test_the_map_is_drawn_from_its_table(root):
+    with (root / "figures" / "schemes.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    columns = {
+        name: tuple(row[name] for row in rows)
+        if name == "scheme"
+        else np.array([float(row[name]) for row in rows])
+        for name in rows[0]
+    }
+    record = item.SchemeMap(spec=pia.preset("llama-7b"), contrast_span=1024.0, **columns)
+    figure = item.plot({"schemes": record})["schemes"]
+    assert len(figure.axes) == 3
+    for ax, limit in zip(figure.axes, item.LIMITS, strict=True):
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+        assert ax.get_xlabel() == "worst-case growth of |a'(s)|"
+        for line, scheme in zip(ax.lines, item.COMPARABLE, strict=True):
+            growth, contrast = record.path(scheme, limit)
+            np.testing.assert_array_equal(line.get_xdata(), growth)
+            np.testing.assert_array_equal(line.get_ydata(), contrast)
+    assert figure.axes[0].get_ylabel() == "worst-case adjacent contrast"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(item.COMPARABLE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"limits": []}, "limits must hold at least one value"),
+        ({"limits": [0.0]}, "limits must be a finite number above 0"),
+        ({"limits": [math.nan]}, "limits must be a finite number above 0"),
+        ({"workers": 0}, "workers must be an integer from 1 to 64"),
+        ({"extensions": {}}, "extensions must share one target"),
+        (
+            {"extensions": {"a": pia.Unscaled(SMALL, 128), "b": pia.Unscaled(SMALL, 256)}},
+            r"extensions must share one target, got \[128, 256\]",
+        ),
+        (
+            {"extensions": {"a": pia.Unscaled(pia.preset("llama-7b"), 4096)}},
+            "extensions must extend RopeSpec",
+        ),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    arguments = {"extensions": {"pi": pia.PositionInterpolation(SMALL, 128)}, "limits": [1.0]}
+    arguments |= change
+    with pytest.raises(ValueError, match=message):
+        compare.compare_schemes(SMALL, arguments.pop("extensions"), **arguments)
+
+
+def test_unknown_schemes_name_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'yarn'"):
+        compare.comparable_extensions(SMALL, 256, ["yarm"])
+    with pytest.raises(ValueError, match="schemes must name at least one scheme"):
+        compare.comparable_extensions(SMALL, 256, [])
+
+
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "rope_theta": 100.0,
+    "max_position_embeddings": 64,
+}
+
+
+def test_command_prints_a_table_and_writes_the_picture(tmp_path, capsys):
+    scaling = {"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1.0}
+    scaling |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**CONFIG, "rope_scaling": scaling}))
+    arguments = ["compare", str(path), "--target", "256", "--schemes", "config,linear"]
+    assert cli.main([*arguments, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "config" in out
+    assert "linear" in out
+    assert "window 64 -> target 256" in out
+    for kind in ("png", "csv", "json"):
+        assert (tmp_path / f"compare_config_256.{kind}").stat().st_size > 100
+    assert cli.main([*arguments, "--out", str(tmp_path), "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["scheme"][:3] == ["config"] * 3
+    assert len(body["growth"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "1024"], "target must be at least the pretrained context window 2048"),
+        (["--target", "8192", "--schemes", "yarm"], "did you mean 'yarn'"),
+        (["--target", "8192", "--schemes", "config"], "schemes must not name 'config'"),
+        (["--target", "8192", "--out", "nowhere"], "out must be an existing directory"),
+        ([], "required"),
+    ],
+)
+def test_bad_commands_are_one_line_and_status_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["compare", "llama-7b", *arguments])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_picture_has_a_panel_for_each_limit(small):
+    figure = compare_report.picture(small)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["H = 0.3", "H = 10"]
+
+
+def test_widget_redraws(monkeypatch):
+    widgets = pytest.importorskip("ipywidgets")
+    from pianalysis.widgets import scheme_explorer
+
+    box = scheme_explorer(SMALL)
+    controls, image = box.children
+    first = image.value
+    assert first.startswith(b"\x89PNG")
+    controls.children[0].value = "ntk"
+    assert isinstance(image, widgets.Image)
+    assert image.value != first
