@@ -13,7 +13,7 @@ from pianalysis.bounds.interpolation import (
     theta_square_sum,
 )
 from pianalysis.bounds.ratio import bound_ratio
-from pianalysis.bounds.worst_case import WorstCase, worst_case_score
+from pianalysis.bounds.worst_case import WorstCase, worst_case_contrast, worst_case_score
 from pianalysis.extension import (
     SCHEMES,
     BaseChange,
@@ -69,5 +69,6 @@ __all__ = [
     "score_coefficients",
     "smallest_abel_sum",
     "theta_square_sum",
+    "worst_case_contrast",
     "worst_case_score",
 ]

@@ -20,9 +20,8 @@ from tqdm import tqdm
 
 from pianalysis import _validate
 from pianalysis._validate import FloatArray
-from pianalysis.bounds.contrast import worst_case_contrast
 from pianalysis.bounds.interpolation import adjacent_contrast
-from pianalysis.bounds.worst_case import worst_case_score
+from pianalysis.bounds.worst_case import worst_case_contrast, worst_case_score
 from pianalysis.extension import SCHEMES, BaseChange, Extension
 from pianalysis.records import Record
 from pianalysis.resolution import minimal_base

@@ -51,10 +51,17 @@ def model_frequencies(model: Rotary) -> list[Any]:
     return [share * theta for theta in exact_frequencies(spec)]
 
 
-def objective_terms(model: Rotary, span: float) -> list[Any]:
-    """Return attention_factor^2 e^{i theta'_j s} as acb balls."""
+def objective_terms(model: Rotary, span: float, *, contrast: bool = False) -> list[Any]:
+    """Return attention_factor^2 e^{i theta'_j s} as acb balls, times e^{i theta'_j} - 1 if asked.
+
+    The factor makes a step to the next span out of a score, without rounding s + 1.
+    """
     gain = _number(float(model.attention_factor)) ** 2
-    return [gain * unit(theta * _number(span)) for theta in model_frequencies(model)]
+    theta = model_frequencies(model)
+    terms = [gain * unit(t * _number(span)) for t in theta]
+    if contrast:
+        terms = [c * (unit(t) - 1) for c, t in zip(terms, theta, strict=True)]
+    return terms
 
 
 def unit(angle: Any) -> Any:
