@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+_MOST_TICKS = 5
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
@@ -254,7 +256,19 @@ def paths(
         ax.set_ylabel(ylabel)
         if title:
             ax.set_title(title, loc="left")
+    for axis, limits in (("x", ax.get_xlim()), ("y", ax.get_ylim())):
+        plain_ticks(ax, axis, _round_numbers(*limits))
     return ax
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return 1, 2, 5 times powers of ten inside the limits, or the powers alone if too many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        values = [m * 10.0**k for k in decades for m in steps if low <= m * 10.0**k <= high]
+        if len(values) <= _MOST_TICKS:
+            break
+    return values
 
 
 def shared_legend(figure: Figure, *, rows: int = 1) -> Figure:
