@@ -4,6 +4,8 @@ from pianalysis.bounds.certified import paper_bound_threshold
 from pianalysis.bounds.certified_first import first_span_below
 from pianalysis.bounds.certified_minimum import smallest_abel_sum
 from pianalysis.bounds.certified_ratio import ratio_readings
+from pianalysis.bounds.cosine import MinimalBase, cosine_length, cosine_sum, minimal_base
+from pianalysis.bounds.deviation import Deviation, deviation_bound
 from pianalysis.bounds.extrapolation import abel_sum, extrapolation_bound, partial_sums
 from pianalysis.bounds.grid import local_grid_constant
 from pianalysis.bounds.interpolation import (
@@ -30,6 +32,12 @@ from pianalysis.extension import (
 )
 from pianalysis.fits import exact_fit_spread, fit_score
 from pianalysis.presets import PRESETS, preset
+from pianalysis.resolution import (
+    SchemeProfile,
+    critical_base,
+    critical_dimension,
+    scheme_profile,
+)
 from pianalysis.rope import RopeSpec
 from pianalysis.scores import attention_score, score_coefficients
 
@@ -39,14 +47,17 @@ __all__ = [
     "PRESETS",
     "SCHEMES",
     "BaseChange",
+    "Deviation",
     "DynamicNTK",
     "Llama3",
     "LongRoPE",
+    "MinimalBase",
     "NTKAware",
     "NTKByParts",
     "PositionInterpolation",
     "Proportional",
     "RopeSpec",
+    "SchemeProfile",
     "Unscaled",
     "WorstCase",
     "YaRN",
@@ -54,6 +65,11 @@ __all__ = [
     "adjacent_contrast",
     "attention_score",
     "bound_ratio",
+    "cosine_length",
+    "cosine_sum",
+    "critical_base",
+    "critical_dimension",
+    "deviation_bound",
     "exact_fit_spread",
     "extension_from_hf",
     "extrapolation_bound",
@@ -62,10 +78,12 @@ __all__ = [
     "grid_constant",
     "interpolation_bound",
     "local_grid_constant",
+    "minimal_base",
     "paper_bound_threshold",
     "partial_sums",
     "preset",
     "ratio_readings",
+    "scheme_profile",
     "score_coefficients",
     "smallest_abel_sum",
     "theta_square_sum",

@@ -75,7 +75,7 @@ def explorer_picture(
     extensions = comparable_extensions(spec, target, dict.fromkeys([scheme, "linear"]))
     figure, (left, right) = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
     plots.curves(
-        np.arange(spec.pairs),
+        np.arange(spec.pairs, dtype=float),
         {name: extension.ratios for name, extension in extensions.items()},
         ax=left,
         xlabel="pair j (fast to slow)",
