@@ -75,7 +75,7 @@ def table(found: SchemeComparison) -> str:
         "",
         tabulate(rows, headers=headers, disable_numparse=True, stralign="right"),
         "",
-        "growth    largest score found over [0, L'), proved at its span (1: as in the window)",
+        "growth    worst-case score, the largest of three spans up to L' - 1, proved (1: as in L)",
         f"contrast  largest |a'(s+1) - a'(s)| at s = {found.contrast_span:g}, proved",
         "score     factor on every score (attention factor squared), included in both",
         "fastest   theta'_0 / theta_0: 1 keeps neighbouring tokens apart as trained",

@@ -9,7 +9,7 @@ from typing import Any
 # Okabe and Ito (2008): distinguishable under every common colour blindness, and in grey.
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 RED, PURPLE, SKY, BLACK, GREY = "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#7F7F7F"
-CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
+CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
 
 COLUMN_WIDTH, TEXT_WIDTH = 3.5, 7.0  # inches: one column, two columns
 

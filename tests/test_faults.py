@@ -69,10 +69,90 @@ FAULTS = {
         "test_fits.py",
     ),
     "PI by L'/L": (
-        "extension.py",
-        "Fraction(self.spec.context_window, self.target)",
-        "Fraction(self.target, self.spec.context_window)",
+        "extension/geometric.py",
+        "return self.spec.base, Fraction(window, target)",
+        "return self.spec.base, Fraction(target, window)",
         "test_extension.py",
+    ),
+    "NTK exponent d/(d-2) to 1": (
+        "extension/geometric.py",
+        "growth ** (dim / (dim - 2))",
+        "growth",
+        "test_extension.py",
+    ),
+    "dynamic NTK without its minus (k - 1)": (
+        "extension/geometric.py",
+        "growth - (self.factor - 1.0)",
+        "growth",
+        "test_schemes.py",
+    ),
+    "YaRN ramp the wrong way": (
+        "extension/by_parts.py",
+        "_between(1.0 - ramp, self.factor)",
+        "_between(ramp, self.factor)",
+        "test_schemes.py",
+    ),
+    "YaRN's 2 pi dropped": (
+        "extension/by_parts.py",
+        "(2.0 * math.pi * turns))",
+        "turns)",
+        "test_schemes.py",
+    ),
+    "YaRN never truncates": (
+        "extension/by_parts.py",
+        "if self.truncate:",
+        "if False:",
+        "test_schemes.py",
+    ),
+    "attention 0.1 ln k + 1 without the 1": (
+        "extension/by_parts.py",
+        "math.log(factor) + 1.0",
+        "math.log(factor)",
+        "test_schemes.py",
+    ),
+    "mscale upside down": (
+        "extension/by_parts.py",
+        "_magnitude(self.factor, self.mscale) / _magnitude(\n                self.factor, "
+        "self.mscale_all_dim\n            )",
+        "_magnitude(self.factor, self.mscale_all_dim) / _magnitude(\n                self.factor, "
+        "self.mscale\n            )",
+        "test_schemes.py",
+    ),
+    "LongRoPE's lists swapped": (
+        "extension/by_pair.py",
+        "self.long_factor if beyond else self.short_factor",
+        "self.short_factor if beyond else self.long_factor",
+        "test_schemes.py",
+    ),
+    "proportional over pairs instead of dimensions": (
+        "extension/by_pair.py",
+        "self.proportion * self.spec.head_dim // 2",
+        "self.proportion * self.spec.head_dim // 4",
+        "test_schemes.py",
+    ),
+    "base served: derivative bound too small by 4": (
+        "bounds/cosine.py",
+        "rate = m * float(exponents @ theta)",
+        "rate = 0.25 * m * float(exponents @ theta)",
+        "test_cosine.py",
+    ),
+    "chord of the wrong end in the deviation": (
+        "bounds/deviation.py",
+        "(n + 1 - t) * grid[n] + (t - n) * grid[n + 1]",
+        "(n + 1 - t) * grid[n + 1] + (t - n) * grid[n]",
+        "test_resolution.py",
+    ),
+    "critical dimension rounded down": (
+        "resolution.py",
+        "2 * math.ceil(turning)",
+        "2 * math.floor(turning)",
+        "test_resolution.py",
+    ),
+    "unseen phases counted for every pair": (
+        "resolution.py",
+        "unseen = (trained < 1.0) & (reached",
+        "unseen = (reached",
+        "test_resolution.py",
     ),
 }
 

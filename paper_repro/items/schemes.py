@@ -73,19 +73,29 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
-    """Draw one path a scheme over the factors, a panel for each limit H."""
+    """Draw one path a scheme over the factors, a column for each limit H; below, the crowd."""
     found: Any = records["schemes"]
-    figure, axes = plots.new_figure(1, len(LIMITS), width=style.TEXT_WIDTH, height=3.1)
-    for index, (limit, ax) in enumerate(zip(LIMITS, axes, strict=True)):
-        plots.paths(
-            {scheme: found.path(scheme, limit) for scheme in COMPARABLE},
-            ax=ax,
-            xlabel="worst-case growth of |a'(s)|",
-            ylabel="worst-case adjacent contrast" if index == 0 else "",
-            title=f"H = {limit:g}; factors 2 to 32, small to large",
-        )
+    figure, axes = plots.new_figure(2, len(LIMITS), width=style.TEXT_WIDTH, height=4.6)
+    for column, limit in enumerate(LIMITS):
+        paths = {scheme: found.path(scheme, limit) for scheme in COMPARABLE}
+        crowd = [np.concatenate(part) for part in zip(*_without(paths, "linear"), strict=True)]
+        views = (None, tuple((x.min() / 1.1, x.max() * 1.1) for x in crowd))
+        for row, within in enumerate(views):
+            ylabel = ("worst-case adjacent contrast", "all but linear, larger")[row]
+            plots.paths(
+                paths,
+                ax=axes[row, column],
+                xlabel="worst-case growth of |a'(s)|" if row else "",
+                ylabel="" if column else ylabel,
+                title="" if row else f"H = {limit:g}",
+                within=within,
+            )
     plots.shared_legend(figure, rows=2)
     return {"schemes": figure}
+
+
+def _without(paths: Mapping[str, Any], scheme: str) -> list[Any]:
+    return [path for name, path in paths.items() if name != scheme]
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
