@@ -1,6 +1,5 @@
 """compare_schemes: both axes against the programmes themselves; the committed map recomputed."""
 
-import csv
 import json
 import math
 
@@ -82,31 +81,21 @@ def test_processes_change_nothing(small):
     assert one.csv() == two.csv()
 
 
-def test_the_committed_map_is_what_the_programmes_give(root, rng):
-    with (root / "figures" / "schemes.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    assert len(rows) == len(item.FACTORS) * len(item.COMPARABLE) * len(item.LIMITS)
-    spec = pia.preset("llama-7b")
-    for index in rng.choice(len(rows), 4, replace=False):
-        row = rows[index]
-        target = int(float(row["factor"]) * spec.context_window)
-        extensions = compare.comparable_extensions(spec, target, [row["scheme"]])
-        limit = float(row["max_coefficient"])
-        found = compare.compare_schemes(spec, extensions, limits=[limit]).row(row["scheme"], limit)
+def test_the_committed_map_is_what_the_programmes_give(rng):
+    record = item.read_committed()
+    assert len(record.scheme) == len(item.FACTORS) * len(item.COMPARABLE) * len(item.LIMITS)
+    for index in rng.choice(len(record.scheme), 4, replace=False):
+        scheme, limit = record.scheme[index], record.max_coefficient[index]
+        target = int(record.factor[index] * record.spec.context_window)
+        extensions = compare.comparable_extensions(record.spec, target, [scheme])
+        found = compare.compare_schemes(record.spec, extensions, limits=[limit])
         for name in ("growth", "contrast", "growth_span", "contrast_termwise"):
-            assert found[name] == pytest.approx(float(row[name]), rel=1e-5), (row["scheme"], name)
+            again = found.row(scheme, limit)[name]
+            assert again == pytest.approx(getattr(record, name)[index], rel=1e-5), (scheme, name)
 
 
-def test_the_map_is_drawn_from_its_table(root):
-    with (root / "figures" / "schemes.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    columns = {
-        name: tuple(row[name] for row in rows)
-        if name == "scheme"
-        else np.array([float(row[name]) for row in rows])
-        for name in rows[0]
-    }
-    record = item.SchemeMap(spec=pia.preset("llama-7b"), contrast_span=1024.0, **columns)
+def test_the_map_is_drawn_from_its_table():
+    record = item.read_committed()
     figure = item.plot({"schemes": record})["schemes"]
     assert len(figure.axes) == 6  # whole map above, the crowd below
     for ax, limit in zip(figure.axes, 2 * item.LIMITS, strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from paper_repro import committed
 from paper_repro.claims import Claim
 from pianalysis import RopeSpec, plots, preset, style
 from pianalysis._validate import FloatArray
@@ -23,6 +24,7 @@ from pianalysis.compare import (
 from pianalysis.records import Record
 
 FACTORS = (2, 4, 8, 16, 32)
+MODEL = "llama-7b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class SchemeMap(Record):
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
     """Compare all schemes at every factor for LLaMA 7B."""
-    spec = preset("llama-7b")
+    spec = preset(MODEL)
     found: list[SchemeComparison] = []
     for factor in tqdm(FACTORS, unit="factor", disable=None, leave=False):
         extensions = comparable_extensions(spec, factor * spec.context_window)
@@ -72,14 +74,21 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     return {"schemes": SchemeMap(spec, span, factors, schemes, **arrays)}
 
 
+def read_committed() -> SchemeMap:
+    """Return the map as figures/schemes.csv holds it; computing it takes minutes."""
+    span = committed.summary("schemes")["contrast_span"]
+    return SchemeMap(preset(MODEL), span, **committed.columns("schemes"))
+
+
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw one path a scheme over the factors, a column for each limit H; below, the crowd."""
     found: Any = records["schemes"]
     figure, axes = plots.new_figure(2, len(LIMITS), width=style.TEXT_WIDTH, height=4.6)
     for column, limit in enumerate(LIMITS):
         paths = {scheme: found.path(scheme, limit) for scheme in COMPARABLE}
-        crowd = [np.concatenate(part) for part in zip(*_without(paths, "linear"), strict=True)]
-        views = (None, tuple((x.min() / 1.1, x.max() * 1.1) for x in crowd))
+        crowd = [path for name, path in paths.items() if name != "linear"]
+        growth, contrast = (np.concatenate(part) for part in zip(*crowd, strict=True))
+        views = (None, (_around(growth), _around(contrast)))
         for row, within in enumerate(views):
             ylabel = ("worst-case adjacent contrast", "all but linear, larger")[row]
             plots.paths(
@@ -94,8 +103,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     return {"schemes": figure}
 
 
-def _without(paths: Mapping[str, Any], scheme: str) -> list[Any]:
-    return [path for name, path in paths.items() if name != scheme]
+def _around(values: FloatArray) -> tuple[float, float]:
+    return float(values.min()) / 1.1, float(values.max()) * 1.1
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
