@@ -45,7 +45,10 @@ ORDER = (
     "extension",
     "scores",
     "bounds",
+    "resolution",
+    "compare",
     "report",
+    "compare_report",
     "cli",
 )
 
