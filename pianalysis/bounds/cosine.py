@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pianalysis import _phases, _validate
 from pianalysis._phases import Rotary
@@ -129,6 +128,8 @@ def minimal_base(length: int, rotary_dim: int) -> MinimalBase:
     >>> round(found.base, 2), found.base / found.lower < 1 + 1e-8
     (4293.44, True)
     """
+    from tqdm import tqdm
+
     length = _validate.whole("length", length, at_least=4, at_most=LONGEST)
     dim = _validate.whole("rotary_dim", rotary_dim, at_least=4, at_most=LARGEST_HEAD_DIM)
     if dim % 2:
