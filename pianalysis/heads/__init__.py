@@ -1,0 +1,1 @@
+"""Real heads: the bounds measured on any checkpoint."""
