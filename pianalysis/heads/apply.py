@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pianalysis import _validate
 from pianalysis.extension import Extension
 
 _SUFFIX = "inv_freq"
@@ -127,8 +128,8 @@ def _base(module: Any, prefix: str) -> float:
     parameters = getattr(module.config, "rope_parameters", None) or {}
     if prefix:
         parameters = parameters[prefix.removesuffix("_")]
-    base = parameters.get("rope_theta", getattr(module.config, "rope_theta", None))
-    return float(base)
+    base: Any = parameters.get("rope_theta", getattr(module.config, "rope_theta", None))
+    return _validate.real("the model's rope_theta", base)
 
 
 def _listed(values: set[Any]) -> str:

@@ -5,6 +5,7 @@ Five random digits are stated inside a lot of repeated text and asked for at the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,7 +109,7 @@ def k_max(distances: Sequence[int], rates: Sequence[float]) -> int:
         raise ValueError(
             f"rates must have one value a distance, {len(distances)}, got {len(rates)}"
         )
-    if any(b <= a for a, b in zip(distances, distances[1:], strict=False)):
+    if any(b <= a for a, b in itertools.pairwise(distances)):
         raise ValueError(f"distances must increase, got {distances}")
     reached = 0
     for distance, rate in zip(distances, rates, strict=True):
