@@ -86,9 +86,7 @@ def encode(tokenizer: Any, text: str, count: int) -> list[int]:
 
     Returns
     -------
-    list of int. It begins with the tokenizer's BOS token exactly where the tokenizer puts one by
-    itself (LLaMA does, SmolLM2 and GPT-NeoX do not; ``starts_with_bos`` tells), and holds no other
-    special token.
+    list of int. It begins with ``opening(tokenizer)`` and holds no other special token.
 
     Raises
     ------
@@ -99,14 +97,16 @@ def encode(tokenizer: Any, text: str, count: int) -> list[int]:
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {text!r}")
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    bos = tokenizer.bos_token_id
-    if bos is not None and tokenizer("")["input_ids"][:1] == [bos]:
-        ids = [bos, *ids]
+    ids = opening(tokenizer) + ids
     if len(ids) < count:
         raise ValueError(f"text must hold at least {count} tokens, got {len(ids)}")
     return ids[:count]
 
 
-def starts_with_bos(tokenizer: Any, tokens: list[int]) -> bool:
-    """Return whether a list of tokens begins with the tokenizer's BOS token."""
-    return tokenizer.bos_token_id is not None and tokens[:1] == [tokenizer.bos_token_id]
+def opening(tokenizer: Any) -> list[int]:
+    """Return what every text begins with: the BOS token where the tokenizer adds one, or nothing.
+
+    LLaMA's tokenizers add one; those of SmolLM2 and GPT-NeoX do not.
+    """
+    bos = tokenizer.bos_token_id
+    return [bos] if bos is not None and tokenizer("")["input_ids"][:1] == [bos] else []

@@ -1,0 +1,131 @@
+"""What both measurements across a gap share: positions, one forward pass, the loop over units."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from pianalysis import _validate
+from pianalysis.extension import Extension
+from pianalysis.heads.apply import extended
+from pianalysis.records import plain
+
+if TYPE_CHECKING:
+    from pianalysis.heads.checkpoint import Checkpoint
+
+AS_LOADED = "as loaded"  # the label of the model without any extension of ours
+LARGEST_POSITION = 2**24  # beyond it float32 merges neighbouring positions
+IntArray = npt.NDArray[np.int64]
+Store = MutableMapping[str, dict[str, Any]]
+
+
+def positions(length: int, before: int, gap: int) -> IntArray:
+    """Return 0, 1, ... with ``gap`` left out after the first ``before`` positions."""
+    positions = np.arange(length)
+    positions[before:] += gap
+    return positions
+
+
+def logits(
+    checkpoint: Checkpoint, tokens: list[int], positions: IntArray, keep: int
+) -> torch.Tensor:
+    """Return the logits (keep, vocabulary) of the last ``keep`` tokens."""
+    device = checkpoint.model.device
+    ids = torch.tensor([tokens], device=device)
+    with torch.inference_mode():
+        # Without a mask transformers takes a gap for the border of two packed texts and hides
+        # one part from the other.
+        out = checkpoint.model(
+            input_ids=ids,
+            position_ids=torch.tensor(positions, device=device)[None],
+            attention_mask=torch.ones_like(ids),
+            use_cache=False,
+            logits_to_keep=keep,
+        )
+    logits: torch.Tensor = out.logits[0].float()
+    return logits
+
+
+def run(
+    checkpoint: Checkpoint,
+    schemes: Mapping[str, Extension | None],
+    cases: Mapping[Any, Mapping[str, Any]],
+    measure: Callable[[Any], dict[str, Any]],
+    store: Store | None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the result of each case under each scheme, from the store where it is known.
+
+    ``cases`` maps what ``measure`` takes to all that the result depends on besides checkpoint and
+    scheme.
+    """
+    known = {} if store is None else store
+    model = checkpoint.model
+    with tqdm(total=len(schemes) * len(cases), unit="unit", disable=None, leave=False) as bar:
+        for label, extension in schemes.items():
+            bar.set_description(label)
+            scheme = [checkpoint.digest, str(model.dtype), described(extension)]
+            for case, inputs in cases.items():
+                named = json.dumps([*scheme, inputs], sort_keys=True)
+                key = hashlib.sha256(named.encode()).hexdigest()
+                if key not in known:
+                    with nullcontext() if extension is None else extended(model, extension):
+                        known[key] = measure(case)
+                yield known[key]
+                bar.update()
+
+
+def schemes(
+    checkpoint: Checkpoint, extensions: Mapping[str, Extension] | None
+) -> dict[str, Extension | None]:
+    """Return label -> extension, the model as loaded first."""
+    schemes: dict[str, Extension | None] = {AS_LOADED: None}
+    for label, extension in (extensions or {}).items():
+        if label == AS_LOADED:
+            raise ValueError(f"extensions must not use the label {AS_LOADED!r}, which is taken")
+        if not isinstance(extension, Extension):
+            raise TypeError(f"extensions must hold extensions, got {label}: {extension!r}")
+        if extension.spec != checkpoint.spec:
+            raise ValueError(
+                f"extensions must extend {checkpoint.spec}, got {label}: {extension.spec}"
+            )
+        schemes[label] = extension
+    return schemes
+
+
+def described(extension: Extension | None) -> dict[str, Any]:
+    """Return all that defines an extension, as JSON types."""
+    if extension is None:
+        return {"scheme": AS_LOADED}
+    return {"scheme": type(extension).__name__, **plain(extension)}
+
+
+def about(checkpoint: Checkpoint, schemes: Mapping[str, Extension | None]) -> dict[str, Any]:
+    """Return the fields that both records share."""
+    return {
+        "checkpoint": checkpoint.name,
+        "digest": checkpoint.digest,
+        "spec": checkpoint.spec,
+        "extensions": {label: described(e) for label, e in schemes.items() if e is not None},
+    }
+
+
+def vocabulary_ids(checkpoint: Checkpoint, tokens: Sequence[int]) -> list[int]:
+    """Return tokens as ints of the model's vocabulary."""
+    last = checkpoint.model.get_input_embeddings().num_embeddings - 1
+    return [_validate.whole("tokens", token, at_least=0, at_most=last) for token in tokens]
+
+
+def listed(name: str, values: Sequence[int], *, at_least: int, at_most: int) -> list[int]:
+    """Return whole numbers, increasing, at least one."""
+    out = [_validate.whole(name, value, at_least=at_least, at_most=at_most) for value in values]
+    if not out or out != sorted(set(out)):
+        raise ValueError(f"{name} must be increasing whole numbers, at least one, got {out}")
+    return out
