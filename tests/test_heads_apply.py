@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tiny import llama
 
 import pianalysis as pia
 
@@ -13,12 +14,8 @@ from pianalysis.heads.apply import extended  # noqa: E402
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 TARGET = 128
 SHAPE = {
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "num_hidden_layers": 2,
-    "intermediate_size": 48,
-    "vocab_size": 64,
+    **{"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2},
+    **{"intermediate_size": 48, "vocab_size": 64},
 }
 LISTS = {
     "short_factor": [1.0 + 0.1 * j for j in range(8)],
@@ -34,18 +31,6 @@ SCHEMES = {
     "base-change": pia.BaseChange(SPEC, TARGET, base=77_000.0),
     "unscaled": pia.Unscaled(SPEC, TARGET),
 }
-
-
-def llama(**config):
-    """A tiny Llama whose attention is not nearly uniform, so that positions matter."""
-    torch.manual_seed(0)
-    keys = {"max_position_embeddings": SPEC.context_window, **SHAPE, **config}
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**keys)).eval()
-    with torch.no_grad():
-        for layer in model.model.layers:
-            layer.self_attn.q_proj.weight *= 30.0
-            layer.self_attn.k_proj.weight *= 30.0
-    return model
 
 
 @pytest.fixture
@@ -82,7 +67,7 @@ def test_restores_the_same_tensors_after_an_exception(own, tokens):
     model = llama(**SCHEMES[own].to_hf())
     before, plain = state(model), logits(model, tokens[:, :20])
     with pytest.raises(IndexError, match="out of range"), extended(model, SCHEMES["yarn"]):
-        logits(model, tokens + 64)  # beyond the vocabulary: the model itself raises
+        logits(model, tokens + 260)  # beyond the vocabulary: the model itself raises
     assert all(a is b for a, b in zip(state(model), before, strict=True))
     assert torch.equal(logits(model, tokens[:, :20]), plain)
 
@@ -123,6 +108,7 @@ def gemma(sliding_base):
     torch.manual_seed(0)
     config = transformers.Gemma3TextConfig(
         **SHAPE,
+        num_key_value_heads=1,
         head_dim=16,
         layer_types=["sliding_attention", "full_attention"],
         rope_parameters=parameters,
@@ -178,8 +164,7 @@ def test_refusals():
 def test_partial_rotary_embeddings(tokens):
     spec = pia.RopeSpec(16, 10_000.0, 32, rotary_fraction=0.5)
     extension = pia.YaRN(spec, TARGET)
-    keys = SHAPE | {"max_position_embeddings": 32, "attention_dropout": 0.0}
-    keys.pop("num_key_value_heads")
+    keys = SHAPE | {"max_position_embeddings": 32}
 
     def neox(**more):
         torch.manual_seed(0)

@@ -144,9 +144,7 @@ def gap_likelihood(
         each = losses.double().cpu().numpy()
         return {
             "mean": float(each.mean()),
-            "standard_error": float(each.std(ddof=1) / np.sqrt(each.size))
-            if each.size > 1
-            else 0.0,
+            "standard_error": float(each.std(ddof=1) / np.sqrt(each.size)),
             "total": float(each.sum()),
             "count": int(each.size),
         }
