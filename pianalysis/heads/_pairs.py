@@ -57,7 +57,7 @@ def band_edges(window: int) -> FloatArray:
 def draw_spans(window: int, rng: np.random.Generator) -> Spans:
     """Draw the spans of one head."""
     chord = rng.integers(0, window - 1, CHORD_SPANS) + 0.5
-    mass = []
+    mass: list[FloatArray] = []
     for first, last in _sweep.RANGES:
         step = (last - first) * window / MASS_SPANS
         drawn = first * window + step * (np.arange(MASS_SPANS) + rng.random(MASS_SPANS))

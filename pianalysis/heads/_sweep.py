@@ -28,13 +28,14 @@ def score_extremes(spec: RopeSpec, h: ComplexArray) -> tuple[FloatArray, FloatAr
     """
     window = spec.context_window
     width = min(_BLOCK, window // 2 * 2)
-    centres, group = [], []
+    centres: list[float] = []
+    group: list[int] = []
     for index, (first, last) in enumerate(RANGES):
         starts = list(range(first * window, last * window - width, width))
         starts.append(last * window - width)  # may overlap: the extremes do not mind
         centres += [start + (width - 1) / 2 for start in starts]
         group += [index] * len(starts)
-    turn = _fours(_phases.rotations(spec, np.array(centres)), axis=1)
+    turn = _fours(_phases.rotations(spec, np.array(centres, dtype=np.float64)), axis=1)
     offsets = _fours(_phases.rotations(spec, np.arange(width // 2) + 0.5).T, axis=0)
     padded = _fours(_fours(h, axis=0), axis=1)
     high = np.full((len(padded), len(RANGES)), -np.inf)
