@@ -56,7 +56,7 @@ def band_edges(window: int) -> FloatArray:
 
 def draw_spans(window: int, rng: np.random.Generator) -> Spans:
     """Draw the spans of one head."""
-    chord = rng.integers(0, window - 1, CHORD_SPANS) + 0.5
+    chord = rng.integers(0, window - 1, CHORD_SPANS).astype(np.float64) + 0.5
     mass: list[FloatArray] = []
     for first, last in _sweep.RANGES:
         step = (last - first) * window / MASS_SPANS

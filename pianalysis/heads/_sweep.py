@@ -36,7 +36,7 @@ def score_extremes(spec: RopeSpec, h: ComplexArray) -> tuple[FloatArray, FloatAr
         centres += [start + (width - 1) / 2 for start in starts]
         group += [index] * len(starts)
     turn = _fours(_phases.rotations(spec, np.array(centres, dtype=np.float64)), axis=1)
-    offsets = _fours(_phases.rotations(spec, np.arange(width // 2) + 0.5).T, axis=0)
+    offsets = _fours(_phases.rotations(spec, np.arange(0.5, width // 2)).T, axis=0)
     padded = _fours(_fours(h, axis=0), axis=1)
     high = np.full((len(padded), len(RANGES)), -np.inf)
     low = np.full_like(high, np.inf)

@@ -151,12 +151,14 @@ def combine(layers: Iterable[LayerStatistics]) -> HeadStatistics:
 
 
 def _overall(counts: IntArray, table: Mapping[str, FloatArray]) -> Quantiles:
-    levels = _cells.quantiles(counts, LEVELS).T
     extreme = [
         table[f"{name}_min"].min() if name.startswith("dip") else table[f"{name}_max"].max()
         for name in _pairs.COUNTED
     ]
-    return Quantiles(_cells.RESOLUTION, _pairs.COUNTED, *levels, extreme=np.array(extreme))
+    low, lower, median, upper, high = _cells.quantiles(counts, LEVELS).T
+    return Quantiles(
+        _cells.RESOLUTION, _pairs.COUNTED, low, lower, median, upper, high, np.array(extreme)
+    )
 
 
 def _bands(counts: IntArray, window: int) -> ScoreBands:
