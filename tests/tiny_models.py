@@ -34,7 +34,7 @@ FAMILIES = {
     "phi3": {"model_type": "phi3", **_GROUPED, "partial_rotary_factor": 0.5},
     "gemma2": {
         **{"model_type": "gemma2", **_GROUPED, "head_dim": 16, "num_hidden_layers": 4},
-        **{"query_pre_attn_scalar": 24.0, "attn_logit_softcapping": 5.0, "sliding_window": 8},
+        **{"query_pre_attn_scalar": 24, "attn_logit_softcapping": 5.0, "sliding_window": 8},
     },
     "gpt_neox": {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 10_000},
     "olmo2": {"model_type": "olmo2", **_GROUPED},

@@ -158,7 +158,7 @@ def check_numbers(path: Path, config: Mapping[str, Any]) -> None:
                 check_numbers(path, number)
             elif isinstance(number, int) and abs(number) > LARGEST_INTEGER:
                 refuse(path, f"{key} must be an integer within +-2**53", number)
-        if "expert" in key and isinstance(value, int) and value > MOST_EXPERTS:
+        if "expert" in str(key) and isinstance(value, int) and value > MOST_EXPERTS:
             refuse(path, f"{key} must be at most {MOST_EXPERTS}", value)
 
 

@@ -44,7 +44,8 @@ _TOKENIZER_FILES = (
 _SOFTWARE = re.compile(r"_?(attn|experts)_implementation(_internal)?")
 # Buffers (masks, tables of positions) are not in the files: they get a limit of their own.
 MOST_BUFFER_ELEMENTS = 2**27
-_SLOW_GGUF_BYTES = 16 * 2**20
+# Files from this size on may take seconds to open: then progress is shown.
+_SLOW_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def open_checkpoint(
     """
     _validate.choice("dtype", dtype, DTYPES)
     path = _locate(source)
-    with _quiet():
+    with _quiet(path):
         if path.is_file():
             return _open_gguf(str(source), path, dtype, device_map, offload_folder, original_length)
         return _open_directory(
@@ -208,10 +209,10 @@ def _open_gguf(
     architecture = header.metadata["general.architecture"]
     layers = {"num_layers": header.metadata.get(f"{architecture}.block_count")}
     _files.check_layers(path, layers, header.weights.tensors)
-    if path.stat().st_size > _SLOW_GGUF_BYTES:
-        size = path.stat().st_size // 10**6
+    size = path.stat().st_size
+    if size > _SLOW_BYTES:
         # transformers reads the header several times over, in Python, before its own bar appears.
-        print(f"opening {path.name} ({size} MB of GGUF): seconds to a minute", file=sys.stderr)
+        print(f"opening {path.name} ({size / 1e6:.0f} MB of GGUF) takes a while", file=sys.stderr)
     links = _links([path])
     with _as_refusal(path):
         config = AutoConfig.from_pretrained(
@@ -363,15 +364,21 @@ def _as_refusal(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' log and warnings to errors; what matters is raised."""
+def _quiet(path: Path) -> Iterator[None]:
+    """Keep transformers' log to errors and its progress bars to large files."""
     from transformers.utils import logging
 
-    level = logging.get_verbosity()
+    files = [path] if path.is_file() else path.glob("*.safetensors")
+    quick = sum(file.stat().st_size for file in files) <= _SLOW_BYTES
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    if quick:
+        logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
