@@ -40,11 +40,17 @@ FAMILIES = {
     "olmo2": {"model_type": "olmo2", **_GROUPED},
     "cohere": {"model_type": "cohere", **_GROUPED},
 }
+# Not served alike by all tests: two RoPEs, layers without RoPE, another rotation.
+OTHERS = {
+    "gemma3": {"model_type": "gemma3_text", "num_key_value_heads": 2, "head_dim": 8},
+    "smollm3": {"model_type": "smollm3", **_GROUPED},
+    "gptj": {"model_type": "gptj", "n_embd": 32, "n_head": 4, "n_layer": 3, "rope_theta": 1e4},
+}
 
 
 def config_of(family, **changes):
     """The config of a family as a checkpoint would hold it."""
-    return {**_COMMON, **FAMILIES[family], **changes}
+    return {**_COMMON, **(FAMILIES | OTHERS)[family], **changes}
 
 
 def build(family, *, seed=0, dtype=torch.float32, **changes):

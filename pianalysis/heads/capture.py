@@ -144,6 +144,7 @@ class _Pass:
         self.checkpoint, self.tokens, self.visit = checkpoint, tokens, visit
         self.wanted, self.chosen = wanted, chosen
         self.visited = 0
+        self.visiting = False
         self.running: int | None = None
         self.caught: tuple[ComplexArray, ComplexArray] | None = None
 
@@ -155,7 +156,9 @@ class _Pass:
 
     def enter(self, layer: int) -> Callable[..., None]:
         def hook(module: Any, inputs: Any) -> None:
-            self.running = layer if layer in self.wanted else None
+            # A visitor may run a pass of its own, through the same modules.
+            if not self.visiting:
+                self.running = layer if layer in self.wanted else None
 
         return hook
 
@@ -166,7 +169,9 @@ class _Pass:
             caught, self.running, self.caught = self.caught, None, None
             if caught is not None:
                 self.visited += 1
+                self.visiting = True
                 self.visit(self._heads(layer, module, *caught))
+                self.visiting = False
             elif self.chosen:
                 raise ValueError(
                     f"layers must rotate their queries through {_ROTATION}, got layer {layer}"
@@ -189,6 +194,10 @@ class _Pass:
                     f"{name} must have shape (1, heads, {self.tokens}, head_dim) at its rotation, "
                     f"got {tuple(value.shape)} in a {family!r} model"
                 )
+            if not bool(value.isfinite().all()):
+                raise ValueError(
+                    f"queries and keys must be finite, got NaN or infinity in layer {self.running}"
+                )
         if token_axis == 1:
             q, k, turned = q.transpose(1, 2), k.transpose(1, 2), turned.transpose(1, 2)
         layout = _measured_layout(q, cos, sin, turned)
@@ -209,8 +218,6 @@ class _Pass:
                 f"layer {layer} must rotate {spec.pairs} pairs of a multiple of its key heads, "
                 f"got q {q.shape} and k {k.shape}"
             )
-        if not (np.isfinite(q).all() and np.isfinite(k).all()):
-            raise ValueError(f"queries and keys must be finite, got NaN or infinity in layer {layer}")
         softcap = getattr(module, "attn_logit_softcapping", None)
         return LayerHeads(
             layer, q, k, spec, float(scaling), None if softcap is None else float(softcap)
