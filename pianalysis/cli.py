@@ -31,6 +31,7 @@ def build_parser() -> OneLineParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_report(commands)
     _add_compare(commands)
+    _add_heads(commands)
     return parser
 
 
@@ -133,3 +134,68 @@ def _compare(options: Any) -> str:
         return json.dumps(plain(found), indent=2)
     text = compare_report.table(found)
     return f"{options.model}\n{text}\n\nwritten: {stem}.png, .csv, .json"
+
+
+def _add_heads(commands: Any) -> None:
+    from pianalysis.compare import COMPARABLE
+
+    command: OneLineParser = commands.add_parser(
+        "heads",
+        help="the bounds measured on the trained heads of a checkpoint",
+        description="Run a checkpoint on a text, measure every head (coefficients, signed scores "
+        "inside and beyond the window, the four bounds, weight that moves) and read a text and "
+        "passkeys across gaps in the positions. Writes tables, JSON and pictures; a run that was "
+        "stopped goes on when given again.",
+        epilog="safetensors and GGUF only; no code of a checkpoint is ever run",
+    )
+    command.set_defaults(run=_heads)
+    command.add_argument(
+        "model", metavar="MODEL", help="directory, .gguf file, hub id, or smollm2 (make models)"
+    )
+    command.add_argument("--text", metavar="FILE", help="UTF-8 text (default: a play)")
+    command.add_argument(
+        "--tokens", type=int, default=1024, help="length of the text read (default 1024)"
+    )
+    command.add_argument(
+        "--scheme",
+        metavar="NAME",
+        help=f"also read across gaps: {', '.join(COMPARABLE)}",
+    )
+    command.add_argument("--factor", type=float, help="extension factor of --scheme, e.g. 4")
+    command.add_argument(
+        "--pairs", type=int, default=1, help="keys drawn a query and head (default 1)"
+    )
+    command.add_argument("--trials", type=int, default=5, help="passkeys a distance (default 5)")
+    command.add_argument("--seed", type=int, default=0, help="of all draws (default 0)")
+    command.add_argument(
+        "--original-length",
+        type=int,
+        metavar="TOKENS",
+        help="pretrained window, if the config lacks it",
+    )
+    command.add_argument(
+        "--device-map", metavar="WHERE", help="e.g. auto: spread or offload a model beyond memory"
+    )
+    command.add_argument(
+        "--out", default=".", metavar="DIR", help="where the files go (default: here)"
+    )
+
+
+def _heads(options: Any) -> str:
+    from pianalysis.heads import report
+
+    checkpoint, found = report.measure_model(
+        options.model,
+        options.out,
+        text=options.text,
+        tokens=options.tokens,
+        scheme=options.scheme,
+        factor=options.factor,
+        pairs=options.pairs,
+        trials=options.trials,
+        seed=options.seed,
+        original_length=options.original_length,
+        device_map=options.device_map,
+    )
+    names = ", ".join(f"{stem}.csv/.json" for stem in report.records(found))
+    return f"{report.table(checkpoint, found)}\n\nwritten to {options.out}: {names} and pictures"

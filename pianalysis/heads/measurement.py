@@ -1,0 +1,162 @@
+"""One checkpoint measured whole: statistics of every head, and reading across a gap.
+
+Everything is done in units that are stored as they finish (a layer; a scheme and gap; a scheme,
+distance and trial), so that a run that was stopped anywhere goes on and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+import pianalysis
+from pianalysis import _validate
+from pianalysis.bounds.worst_case import LARGEST_DIM, LARGEST_GRID
+from pianalysis.extension import Extension
+from pianalysis.heads._gap import Store
+from pianalysis.heads.capture import LayerHeads, visit_layers
+from pianalysis.heads.checkpoint import Checkpoint
+from pianalysis.heads.distance import GapLikelihood, GapPasskey, gap_likelihood, gap_passkey
+from pianalysis.heads.statistics import (
+    HeadStatistics,
+    LayerStatistics,
+    combine,
+    layer_statistics,
+)
+from pianalysis.heads.summary import WorstCaseCurve, worst_case_curve
+from pianalysis.rope import RopeSpec
+
+LIMITS = (0.05, 0.1, 0.3, 1.0, 3.0, 10.0)  # H of the worst-case curve
+_GAP_TEXT = 1024  # tokens read across a gap, at most: half before it, half behind
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The records of one checkpoint; ``curve`` is None where the window is too long for it."""
+
+    statistics: HeadStatistics
+    curve: WorstCaseCurve | None
+    likelihood: GapLikelihood
+    passkey: GapPasskey
+
+
+def measure(
+    checkpoint: Checkpoint,
+    tokens: Sequence[int],
+    *,
+    extensions: Mapping[str, Extension] | None = None,
+    pairs: int = 1,
+    trials: int = 5,
+    seed: int = 0,
+    store: Store | None = None,
+) -> Measurement:
+    """Measure every head of a checkpoint on a text, and reading across gaps of growing size.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    tokens : sequence of int
+        The text the statistics are taken on, at least 8 tokens; its first 1024 at most serve the
+        likelihood across a gap, half of them before it.
+    extensions : mapping, optional
+        Label -> extension, for reading across a gap; the statistics are those of the model itself.
+    pairs : int
+        Keys drawn for each query and head.
+    trials : int
+        Passkeys for each distance.
+    seed : int
+    store : mutable mapping, optional
+        Where finished units are kept, see ``FolderStore``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument: too few tokens, an extension of another model.
+    """
+    store = {} if store is None else store
+    spec = checkpoint.spec
+    if len(tokens) < 8:
+        raise ValueError(f"tokens must hold at least 8, got {len(tokens)}")
+    found = head_statistics(checkpoint, tokens, pairs=pairs, seed=seed, store=store)
+    text = list(tokens[:_GAP_TEXT])
+    return Measurement(
+        found,
+        _curve(spec),
+        gap_likelihood(
+            checkpoint,
+            text,
+            prefix=len(text) // 2,
+            gaps=default_gaps(spec.context_window, len(text)),
+            extensions=extensions,
+            store=store,
+        ),
+        gap_passkey(
+            checkpoint,
+            distances=default_distances(spec.context_window),
+            trials=trials,
+            seed=seed,
+            extensions=extensions,
+            store=store,
+        ),
+    )
+
+
+def head_statistics(
+    checkpoint: Checkpoint, tokens: Sequence[int], *, pairs: int, seed: int, store: Store
+) -> HeadStatistics:
+    """Return the statistics of every head; each layer is measured as the forward pass reaches it.
+
+    Layers found in the store are not measured again; one that does not rotate has no statistics.
+    """
+    setting = {
+        "version": pianalysis.__version__,
+        "checkpoint": checkpoint.digest,
+        "dtype": str(checkpoint.model.dtype),
+        "tokens": hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest(),
+        "pairs": _validate.whole("pairs", pairs),
+        "seed": _validate.whole("seed", seed, at_least=0),
+    }
+
+    def key(what: str) -> str:
+        return json.dumps({**setting, "what": what}, sort_keys=True)
+
+    if key("layers") not in store:
+        count = checkpoint.model.config.get_text_config().num_hidden_layers
+        visited: list[int] = []
+        with tqdm(total=count, unit="layer", disable=None, leave=False) as bar:
+
+            def visit(heads: LayerHeads) -> None:
+                if key(f"layer {heads.layer}") not in store:
+                    part = layer_statistics(heads, seed=seed, pairs=pairs)
+                    store[key(f"layer {heads.layer}")] = part.arrays()
+                visited.append(heads.layer)
+                bar.update()
+
+            visit_layers(checkpoint, tokens, visit)
+        store[key("layers")] = {"visited": visited}
+    layers = store[key("layers")]["visited"]
+    return combine(LayerStatistics.from_arrays(store[key(f"layer {layer}")]) for layer in layers)
+
+
+def default_gaps(window: int, tokens: int) -> list[int]:
+    """Return gaps from none to four windows; the last token stands at about these shares of L."""
+    shares = (0.25, 0.5, 0.75, 0.9, 1.25, 1.5, 2.0, 3.0, 4.0)
+    reach = [round(share * window) - tokens for share in shares]
+    return [0, *sorted({gap for gap in reach if gap > 0})]
+
+
+def default_distances(window: int) -> list[int]:
+    """Return passkey distances to twice the window, more of them around it."""
+    shares = (1 / 32, 0.25, 0.5, 0.75, 0.875, 1.0, 1.125, 1.25, 1.5, 2.0)
+    return sorted({max(round(share * window), 64) for share in shares})
+
+
+def _curve(spec: RopeSpec) -> WorstCaseCurve | None:
+    """Return the worst case at four windows, where the programme fits in memory."""
+    if spec.context_window * spec.rotary_dim > LARGEST_GRID or spec.rotary_dim > LARGEST_DIM:
+        return None
+    return worst_case_curve(spec, 4.0 * spec.context_window, LIMITS)
