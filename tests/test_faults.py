@@ -154,6 +154,54 @@ FAULTS = {
         "unseen = (reached",
         "test_resolution.py",
     ),
+    "span with the wrong sign": (
+        "_kernels.py",
+        "x * centre_re[b, j] - y * centre_im[b, j]",
+        "x * centre_re[b, j] + y * centre_im[b, j]",
+        "test_heads_statistics.py",
+    ),
+    "one side of a block left out": (
+        "_kernels.py",
+        "away = abs(swing[r])",
+        "away = swing[r]",
+        "test_heads_statistics.py",
+    ),
+    "conjugate on the query of a head": (
+        "heads/_layer.py",
+        "query[m] * key[n].conj()",
+        "query[m].conj() * key[n]",
+        "test_heads_statistics.py",
+    ),
+    "query heads on the wrong key-value head": (
+        "heads/_layer.py",
+        "keys[index // group]",
+        "keys[index % len(keys)]",
+        "test_heads_statistics.py",
+    ),
+    "range of spans ends one too late": (
+        "heads/_sweep.py",
+        "starts.append(last * window - width)",
+        "starts.append(last * window - width + 1)",
+        "test_heads_statistics.py",
+    ),
+    "softmax counts the moved key twice": (
+        "heads/_pairs.py",
+        "(1.0 - own)[:, None] * np.exp(away)",
+        "np.exp(away)",
+        "test_heads_statistics.py",
+    ),
+    "scaling left out of the softmax": (
+        "heads/_layer.py",
+        "_sweep.causal_log_sums(spec, heads.scaling * query,",
+        "_sweep.causal_log_sums(spec, query,",
+        "test_heads_statistics.py",
+    ),
+    "half-angle of the chord": (
+        "heads/_pairs.py",
+        "2.0 * np.sin(spec.frequencies / 4.0) ** 2",
+        "2.0 * np.sin(spec.frequencies / 2.0) ** 2",
+        "test_heads_statistics.py",
+    ),
 }
 
 
