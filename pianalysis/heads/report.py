@@ -6,18 +6,22 @@ import io
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pianalysis import _validate, style
+from pianalysis._validate import FloatArray
+from pianalysis.bounds.interpolation import FORMS
 from pianalysis.compare import COMPARABLE, comparable_extensions
 from pianalysis.extension import Extension
 from pianalysis.heads import pictures, statistics_pictures, summary
 from pianalysis.heads.checkpoint import Checkpoint, open_checkpoint
 from pianalysis.heads.measurement import Measurement, measure
 from pianalysis.heads.store import FolderStore
+from pianalysis.heads.summary import WorstCaseCurve
 from pianalysis.heads.text import default_text, encode, read_text
-from pianalysis.records import Record, write_atomic
+from pianalysis.records import Record, plain, write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,38 +79,66 @@ def measure_model(
     return checkpoint, found
 
 
+@dataclass(frozen=True, slots=True)
+class HeadColumns(Record):
+    """Some columns of the statistics, those of one picture, beside the curve it is held against."""
+
+    meanings: dict[str, str]
+    curve: WorstCaseCurve | None
+    table: dict[str, FloatArray]
+
+    def columns(self) -> dict[str, Any]:
+        """Return the table: column name -> values."""
+        return {name: column.tolist() for name, column in self.table.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what stands beside the table."""
+        return {"meanings": self.meanings, "curve": plain(self.curve)}
+
+
 def records(found: Measurement) -> dict[str, Record]:
-    """Return file stem -> record."""
+    """Return file stem -> record, each the data of the picture of that name."""
+    statistics = found.statistics
+
+    def chosen(*names: str, curve: WorstCaseCurve | None = None) -> HeadColumns:
+        table = {name: statistics.table[name] for name in ("layer", "head", *names)}
+        return HeadColumns(statistics.meanings, curve, table)
+
+    bounds = [f"{form}_{what}" for form in FORMS for what in ("bound_max", "violations", "ratio")]
+    growth = ("limit_median", "growth_median", "growth_limit", "growth_max")
     out: dict[str, Record] = {
-        "heads_statistics": found.statistics,
-        "heads_bands": found.statistics.bands,
+        "heads_map": statistics,
+        "heads_bands": statistics.bands,
+        "heads_bounds": chosen("deviation_max", *bounds),
+        "heads_growth": chosen(*growth, curve=found.curve),
         "heads_likelihood": found.likelihood,
         "heads_passkey": found.passkey,
     }
-    return out if found.curve is None else {**out, "heads_worst_case": found.curve}
-
-
-def figures(found: Measurement) -> dict[str, Figure]:
-    """Return file stem -> picture."""
-    out = {
-        "heads_map": statistics_pictures.map_picture(found.statistics),
-        "heads_bands": statistics_pictures.bands_picture(found.statistics),
-        "heads_bounds": statistics_pictures.bounds_picture(found.statistics),
-        "heads_likelihood": pictures.likelihood_picture(found.likelihood),
-        "heads_passkey": pictures.passkey_picture(found.passkey),
-    }
-    if found.curve is not None:
-        out["heads_worst_case"] = statistics_pictures.worst_case_picture(
-            found.statistics, found.curve
-        )
     return out
+
+
+def figures(found: Mapping[str, Record]) -> dict[str, Figure]:
+    """Return file stem -> picture, drawn from ``records``."""
+    statistics: Any = found["heads_map"]
+    growth: Any = found["heads_growth"]
+    likelihood: Any = found["heads_likelihood"]
+    passkey: Any = found["heads_passkey"]
+    return {
+        "heads_map": statistics_pictures.head_map(statistics),
+        "heads_bands": statistics_pictures.score_fan(statistics),
+        "heads_bounds": statistics_pictures.deviation_against_bounds(statistics),
+        "heads_growth": statistics_pictures.growth_against_worst_case(statistics, growth.curve),
+        "heads_likelihood": pictures.likelihood_picture(likelihood),
+        "heads_passkey": pictures.passkey_picture(passkey),
+    }
 
 
 def save(found: Measurement, folder: Path, provenance: Mapping[str, Any] | None = None) -> None:
     """Write every record as CSV and JSON and every picture as PNG, each atomically."""
-    for stem, record in records(found).items():
+    written = records(found)
+    for stem, record in written.items():
         record.save(folder / stem, provenance)
-    for stem, figure in figures(found).items():
+    for stem, figure in figures(written).items():
         out = io.BytesIO()
         with style.applied():
             figure.savefig(out, format="png", metadata={"Software": None})

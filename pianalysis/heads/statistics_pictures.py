@@ -99,8 +99,11 @@ def deviation_against_bounds(found: HeadStatistics) -> Figure:
     return figure
 
 
-def growth_against_worst_case(found: HeadStatistics, curve: WorstCaseCurve) -> Figure:
-    """Draw where heads lie under the worst case: growth outside the window against the limit H."""
+def growth_against_worst_case(found: HeadStatistics, curve: WorstCaseCurve | None) -> Figure:
+    """Draw where heads lie under the worst case: growth outside the window against the limit H.
+
+    Without a curve (a window too long for the programme) the heads stand alone.
+    """
     table = found.table
     figure, ax = plots.new_figure(height=2.9)
     plots.scatter(
@@ -114,7 +117,8 @@ def growth_against_worst_case(found: HeadStatistics, curve: WorstCaseCurve) -> F
         legend=None,
     )
     with style.applied():
-        label = f"worst case at s = {curve.span:g}"
-        ax.plot(curve.max_coefficient, curve.value, color=style.BLACK, label=label)
+        if curve is not None:
+            label = f"worst case at s = {curve.span:g}"
+            ax.plot(curve.max_coefficient, curve.value, color=style.BLACK, label=label)
         ax.legend(loc="upper left")
     return figure
