@@ -129,6 +129,17 @@ def phases(model: Rotary, spans: FloatArray) -> FloatArray:
     return (head - whole) + (tail + s * model.frequencies_tail - whole_tail - turns * _TWO_PI_TAIL)
 
 
+def phase_lags(
+    computed: FloatArray, spans: FloatArray, head: FloatArray, tail: FloatArray
+) -> FloatArray:
+    """Return computed - s theta, not reduced, for theta = head + tail; all broadcast together.
+
+    The error is below 2**-51 of the result plus 2**-70, for 0 <= s theta <= 2**27.
+    """
+    whole, rest = _product(spans, head)
+    return (computed - whole) - (rest + spans * tail)
+
+
 def rotations(model: Rotary, spans: FloatArray) -> ComplexArray:
     """Return e^{i s theta_j}, complex128 of shape (..., head_dim/2)."""
     angle = phases(model, spans)
