@@ -31,6 +31,7 @@ ITEMS = (
     "worst_case",
     "basis",
     "schemes",
+    "phase_error",
     "tables",
 )
 _VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "clarabel", "sympy")

@@ -31,6 +31,7 @@ from pianalysis.extension import (
     extension_from_hf,
 )
 from pianalysis.fits import exact_fit_spread, fit_score
+from pianalysis.phase_error import FirstWrong, PhaseError, first_wrong, phase_error
 from pianalysis.presets import PRESETS, preset
 from pianalysis.resolution import (
     SchemeProfile,
@@ -49,11 +50,13 @@ __all__ = [
     "BaseChange",
     "Deviation",
     "DynamicNTK",
+    "FirstWrong",
     "Llama3",
     "LongRoPE",
     "MinimalBase",
     "NTKAware",
     "NTKByParts",
+    "PhaseError",
     "PositionInterpolation",
     "Proportional",
     "RopeSpec",
@@ -74,6 +77,7 @@ __all__ = [
     "extension_from_hf",
     "extrapolation_bound",
     "first_span_below",
+    "first_wrong",
     "fit_score",
     "grid_constant",
     "interpolation_bound",
@@ -81,6 +85,7 @@ __all__ = [
     "minimal_base",
     "paper_bound_threshold",
     "partial_sums",
+    "phase_error",
     "preset",
     "ratio_readings",
     "scheme_profile",

@@ -8,14 +8,15 @@ are ever rounded here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pianalysis import _phases, _validate
 from pianalysis import _low_precision as low
-from pianalysis._validate import FloatArray
+from pianalysis import _phases, _validate
+from pianalysis._validate import ComplexArray, FloatArray
 from pianalysis.bounds._certificate import model_frequencies, unit
 from pianalysis.extension import Extension
 from pianalysis.rope import RopeSpec
@@ -96,8 +97,8 @@ class Emulation:
         c, s = self.rotations(phases)
         origin, _ = self.rotations(np.zeros(1))
         gain = float(self.model.attention_factor) ** 2
-        true = _phases.phases(self.model, n)
-        gap = np.hypot(c * origin - gain * np.cos(true), s * origin - gain * np.sin(true))
+        true = gain * _true_rotations(self.model, n)
+        gap = np.hypot(c * origin - true.real, s * origin - true.imag)
         score: FloatArray = gap.mean(axis=1) / gain
         return score
 
@@ -123,6 +124,19 @@ class Emulation:
         for x, y, theta in zip(c, s, model_frequencies(self.model), strict=True):
             total += abs(origin * flint.acb(float(x), float(y)) - gain * unit(n * theta))
         return total / (gain * self.buffer.size)
+
+
+def _true_rotations(model: RopeSpec | Extension, n: FloatArray) -> ComplexArray:
+    """Return e^{i n theta'}: for consecutive positions, those from 0 turned by the first."""
+    if n.size < 2 or not np.array_equal(n, n[0] + np.arange(n.size)):
+        return _phases.rotations(model, n)
+    start: ComplexArray = _phases.rotations(model, n[:1])
+    return start * _from_zero(model, n.size)
+
+
+@lru_cache(maxsize=2)
+def _from_zero(model: RopeSpec | Extension, count: int) -> ComplexArray:
+    return _phases.rotations(model, np.arange(float(count)))
 
 
 def emulation(model: RopeSpec | Extension, pipeline: str) -> Emulation:

@@ -32,6 +32,7 @@ def build_parser() -> OneLineParser:
     _add_report(commands)
     _add_compare(commands)
     _add_heads(commands)
+    _add_phase_error(commands)
     return parser
 
 
@@ -47,7 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add_model_command(
-    commands: Any, name: str, run: Callable[[Any], str], *, summary: str, description: str
+    commands: Any,
+    name: str,
+    run: Callable[[Any], str],
+    *,
+    summary: str,
+    description: str,
+    target_required: bool = True,
 ) -> OneLineParser:
     """Add a subcommand that takes a model and a target."""
     command: OneLineParser = commands.add_parser(
@@ -59,7 +66,11 @@ def _add_model_command(
     command.set_defaults(run=run)
     command.add_argument("model", metavar="MODEL", help="preset, config.json or directory")
     command.add_argument(
-        "--target", type=int, required=True, metavar="TOKENS", help="extended window, e.g. 32768"
+        "--target",
+        type=int,
+        required=target_required,
+        metavar="TOKENS",
+        help="extended window, e.g. 32768" + ("" if target_required else " (default: its own)"),
     )
     command.add_argument(
         "--original-length",
@@ -199,3 +210,38 @@ def _heads(options: Any) -> str:
     )
     names = ", ".join(f"{stem}.csv/.json" for stem in report.records(found))
     return f"{report.table(checkpoint, found)}\n\nwritten to {options.out}: {names} and pictures"
+
+
+def _add_phase_error(commands: Any) -> None:
+    from pianalysis.compare import COMPARABLE
+
+    command = _add_model_command(
+        commands,
+        "phase-error",
+        _phase_error,
+        summary="from which position on RoPE in bfloat16, float16 or float32 is wrong",
+        description="Print, for every number format, the first position whose phase is wrong by "
+        "more than 0.1 rad, proved, and the largest phase and score error up to the target.",
+        target_required=False,
+    )
+    command.add_argument(
+        "--schemes",
+        metavar="NAMES",
+        help=f"comma-separated, of {', '.join(COMPARABLE)}; and 'config', the model's own "
+        "(default: its own, or none)",
+    )
+
+
+def _phase_error(options: Any) -> str:
+    from pianalysis import phase_report
+
+    found = phase_report.tabulate_model(
+        options.model,
+        options.target,
+        schemes=None if options.schemes is None else options.schemes.split(","),
+        original_length=options.original_length,
+        layer_type=options.layer_type,
+    )
+    if options.json:
+        return phase_report.as_json(found)
+    return f"{options.model}\n{phase_report.table(found)}"

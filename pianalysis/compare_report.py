@@ -16,6 +16,7 @@ from pianalysis.compare import (
 )
 from pianalysis.extension import Extension
 from pianalysis.records import write_atomic
+from pianalysis.rope import RopeSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +33,21 @@ def compare_model(
     layer_type: str | None = None,
 ) -> SchemeComparison:
     """Compare the schemes of a preset, config.json or directory, the model's own first."""
+    spec, extensions = chosen_extensions(
+        name, target, schemes, original_length=original_length, layer_type=layer_type
+    )
+    return compare_schemes(spec, extensions, workers=os.cpu_count() or 1)
+
+
+def chosen_extensions(
+    name: str,
+    target: int,
+    schemes: Sequence[str] | None,
+    *,
+    original_length: int | None = None,
+    layer_type: str | None = None,
+) -> tuple[RopeSpec, dict[str, Extension]]:
+    """Return a model and its extensions by name, the model's own first; all where None given."""
     spec, _ = report.find_model(name, original_length=original_length, layer_type=layer_type)
     own = report.find_extension(
         name, target, original_length=original_length, layer_type=layer_type
@@ -45,7 +61,7 @@ def compare_model(
     others = None if schemes is None else [scheme for scheme in schemes if scheme != OWN]
     if others is None or others:
         extensions |= comparable_extensions(spec, target, others)
-    return compare_schemes(spec, extensions, workers=os.cpu_count() or 1)
+    return spec, extensions
 
 
 def table(found: SchemeComparison) -> str:

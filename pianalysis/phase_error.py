@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pianalysis import _phases, _validate
-from pianalysis._emulation import PHASE_SLACK, SCORE_SLACK, Emulation, emulation
+from pianalysis import _validate
+from pianalysis._emulation import PHASE_SLACK, SCORE_SLACK, emulation
 from pianalysis._phase_search import Search
 from pianalysis._validate import FloatArray
 from pianalysis.bounds._intervals import FIRST_BITS, Interval, enclose, interval
@@ -27,6 +27,7 @@ from pianalysis.records import Record
 from pianalysis.rope import RopeSpec
 
 LONGEST_SEARCH = 2**27
+_CHUNK_ELEMENTS = 1 << 17  # a megabyte an array: several stay in cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def phase_error(model: RopeSpec | Extension, positions: Any, *, pipeline: str) -
     emulated = emulation(model, pipeline)
     phase, score = np.empty(n.size), np.empty(n.size)
     pair = np.empty(n.size, dtype=np.int64)
-    for part in _phases.chunks(n.size, emulated.buffer.size):
+    size = max(1, _CHUNK_ELEMENTS // emulated.buffer.size)
+    for part in (slice(start, start + size) for start in range(0, n.size, size)):
         phase[part], pair[part], score[part] = emulated.errors(n[part])
     largest_phase = largest_score = None
     if np.isfinite(phase).all():
@@ -211,6 +213,4 @@ def _maximum(
     import flint
 
     with flint.ctx.workprec(FIRST_BITS):
-        return interval(
-            name, _spec(model), evaluate().union(flint.arb(float(ceiling))), FIRST_BITS
-        )
+        return interval(name, _spec(model), evaluate().union(flint.arb(float(ceiling))), FIRST_BITS)

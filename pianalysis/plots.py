@@ -354,6 +354,37 @@ def scatter(
             )
         ax.set_xscale("log")
         ax.set_yscale("log")
+
+
+def dots(
+    rows: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    ax: Axes,
+    xlabel: str,
+    ylabel: str = "",
+    title: str = "",
+) -> Axes:
+    """Draw one row a name, top to bottom, with a marker a series on a logarithmic axis.
+
+    Values that are not finite have no marker.
+    """
+    with style.applied():
+        spread = np.linspace(-0.28, 0.28, len(series))
+        for index, (label, values) in enumerate(series.items()):
+            known = np.isfinite(values)
+            ax.plot(
+                np.asarray(values)[known],
+                (np.arange(len(rows)) + spread[index])[known],
+                linestyle="none",
+                color=style.CYCLE[index % len(style.CYCLE)],
+                marker=_MARKERS[index % len(_MARKERS)],
+                markersize=4.5,
+                label=label,
+            )
+        ax.set_xscale("log")
+        ax.set_yticks(range(len(rows)), rows)
+        ax.invert_yaxis()
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         if title:
@@ -371,6 +402,13 @@ def _round_numbers(low: float, high: float) -> list[float]:
         if len(values) <= _MOST_TICKS:
             break
     return values
+
+
+def legend_below(ax: Axes, *, columns: int = 1) -> Axes:
+    """Put one panel's legend below its horizontal axis."""
+    with style.applied():
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns)
+    return ax
 
 
 def shared_legend(figure: Figure, *, rows: int = 1) -> Figure:

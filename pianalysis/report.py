@@ -72,9 +72,13 @@ def find_model(
 
 
 def find_extension(
-    name: str, target: int, *, original_length: int | None = None, layer_type: str | None = None
+    name: str,
+    target: int | None,
+    *,
+    original_length: int | None = None,
+    layer_type: str | None = None,
 ) -> Extension | None:
-    """Return the scheme that a config itself asks for at ``target``; None for a preset."""
+    """Return the scheme that a config itself asks for, at ``target`` or at its own; or None."""
     if name in PRESETS:
         return None
     found = extension_from_hf(

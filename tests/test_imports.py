@@ -45,10 +45,15 @@ ORDER = (
     "extension",
     "scores",
     "bounds",
+    "_low_precision",
+    "_emulation",
+    "_phase_search",
+    "phase_error",
     "resolution",
     "compare",
     "report",
     "compare_report",
+    "phase_report",
     "cli",
 )
 

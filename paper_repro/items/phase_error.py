@@ -1,0 +1,150 @@
+"""Phase errors by number format: from which position on a low-precision RoPE is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from paper_repro.claims import Claim
+from pianalysis import RopeSpec, first_wrong, phase_error, plots, preset, style
+from pianalysis._low_precision import PIPELINES
+from pianalysis._validate import FloatArray
+from pianalysis.compare import comparable_extensions
+from pianalysis.phase_report import SEARCHED, TOLERANCE
+from pianalysis.records import Record
+
+MODEL = "llama-7b"
+TARGET = 16_384
+SCHEMES = ("default", "linear", "ntk", "yarn", "llama3", "base-change")
+ONE = "bfloat16-frequencies"  # the pipeline whose schemes are drawn
+POSITIONS = np.unique(np.geomspace(1, SEARCHED - 1, 140).round())
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCurves(Record):
+    """The largest phase and score error over positions, a row a scheme, pipeline and position.
+
+    All pipelines on the unscaled model, one pipeline on every scheme. Radians; the score error is
+    a share of the largest score. Infinite where the position overflows float16.
+    """
+
+    spec: RopeSpec
+    target: int
+    tolerance: float
+    scheme: tuple[str, ...]
+    pipeline: tuple[str, ...]
+    position: FloatArray
+    phase_error: FloatArray
+    pair: npt.NDArray[np.int64]
+    score_error: FloatArray
+
+    def curve(self, scheme: str, pipeline: str) -> FloatArray:
+        """Return the phase errors of one curve; not a number where the format overflows."""
+        rows = (np.array(self.scheme) == scheme) & (np.array(self.pipeline) == pipeline)
+        found = self.phase_error[rows]
+        return np.where(np.isfinite(found), found, np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWrongPositions(Record):
+    """Where each pipeline is wrong first, and from where always: a row a scheme and pipeline.
+
+    Proved over every position in [0, ``searched``); infinite where there is none.
+    """
+
+    spec: RopeSpec
+    target: int
+    tolerance: float
+    searched: int
+    scheme: tuple[str, ...]
+    pipeline: tuple[str, ...]
+    first: FloatArray
+    always: FloatArray
+
+    def by_scheme(self, pipeline: str) -> FloatArray:
+        """Return the first wrong positions of one pipeline, in the order of the schemes."""
+        return self.first[np.array(self.pipeline) == pipeline]
+
+
+def compute(seed: int = 0) -> Mapping[str, Record]:
+    """Compute curves and first wrong positions for LLaMA 7B and its extensions to 16384 tokens."""
+    spec = preset(MODEL)
+    extensions = comparable_extensions(spec, TARGET, SCHEMES)
+    drawn = [("default", pipeline) for pipeline in PIPELINES]
+    drawn += [(scheme, ONE) for scheme in SCHEMES if scheme != "default"]
+    curves = [phase_error(extensions[scheme], POSITIONS, pipeline=name) for scheme, name in drawn]
+    cases = [(scheme, pipeline) for scheme in SCHEMES for pipeline in PIPELINES]
+    found = [
+        first_wrong(extensions[scheme], pipeline=pipeline, tolerance=TOLERANCE, stop=SEARCHED)
+        for scheme, pipeline in tqdm(cases, unit="case", disable=None, leave=False)
+    ]
+    schemes, pipelines = zip(*drawn, strict=True)
+    count = POSITIONS.size
+    return {
+        "phase_error": PhaseCurves(
+            spec,
+            TARGET,
+            TOLERANCE,
+            tuple(name for name in schemes for _ in range(count)),
+            tuple(name for name in pipelines for _ in range(count)),
+            np.tile(POSITIONS, len(curves)),
+            np.concatenate([curve.phase_error for curve in curves]),
+            np.concatenate([curve.pair for curve in curves]),
+            np.concatenate([curve.score_error for curve in curves]),
+        ),
+        "phase_error_first": FirstWrongPositions(
+            spec,
+            TARGET,
+            TOLERANCE,
+            SEARCHED,
+            *zip(*cases, strict=True),
+            np.array([math.inf if case.first is None else case.first for case in found]),
+            np.array([math.inf if case.always is None else case.always for case in found]),
+        ),
+    }
+
+
+def plot(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Draw the curves by pipeline and by scheme, and the first wrong positions."""
+    curves: Any = records["phase_error"]
+    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.6)
+    panels = (
+        ({name: curves.curve("default", name) for name in PIPELINES}, f"{MODEL}, not extended"),
+        ({name: curves.curve(name, ONE) for name in SCHEMES}, f"{ONE}, to {TARGET} tokens"),
+    )
+    for ax, (series, title) in zip(axes, panels, strict=True):
+        plots.curves(
+            POSITIONS,
+            series,
+            ax=ax,
+            xlabel="position (tokens)",
+            ylabel="largest phase error (rad)" if ax is axes[0] else "",
+            title=title,
+            logx=True,
+            logy=True,
+            legend="",
+        )
+        plots.level(curves.tolerance, f"wrong above {curves.tolerance:g} rad", ax=ax, at=0.02)
+        plots.legend_below(ax, columns=2)
+    first: Any = records["phase_error_first"]
+    other, ax = plots.new_figure(width=style.TEXT_WIDTH, height=3.2)
+    plots.dots(
+        SCHEMES,
+        {name: first.by_scheme(name) for name in PIPELINES},
+        ax=ax,
+        xlabel=f"first position with a phase off by more than {first.tolerance:g} rad (tokens)",
+        title=f"{MODEL} to {TARGET} tokens; no marker: none below {first.searched}",
+    )
+    plots.shared_legend(other, rows=2)
+    return {"phase_error": figure, "phase_error_first": other}
+
+
+def claims(records: Mapping[str, Record]) -> list[Claim]:
+    """The paper says nothing of number formats, so no claim of its own is judged here."""
+    return []
