@@ -202,6 +202,48 @@ FAULTS = {
         "2.0 * np.sin(spec.frequencies / 2.0) ** 2",
         "test_heads_statistics.py",
     ),
+    "bfloat16 cut instead of rounded": (
+        "_low_precision.py",
+        "np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))",
+        "np.uint32(0)",
+        "test_phase_error.py",
+    ),
+    "bfloat16 ties away from even": (
+        "_low_precision.py",
+        "np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))",
+        "np.uint32(0x8000)",
+        "test_phase_error.py",
+    ),
+    "positions never cast": (
+        "_low_precision.py",
+        "held = rounded(positions.astype(np.float32), pipeline.phases)",
+        "held = positions.astype(np.float32)",
+        "test_phase_error.py",
+    ),
+    "cos and sin never cast": (
+        "_low_precision.py",
+        "rounded(rounded(plain * factor, pipeline.phases), pipeline.rotations)",
+        "rounded(plain * factor, pipeline.phases)",
+        "test_phase_error.py",
+    ),
+    "true phases from one float": (
+        "_phases.py",
+        "(computed - whole) - (rest + spans * tail)",
+        "(computed - whole) - rest",
+        "test_phase_error.py",
+    ),
+    "roundings of a pair bounded too low": (
+        "_emulation.py",
+        "2.1 * steps * furthest",
+        "0.5 * steps * furthest",
+        "test_phase_error.py",
+    ),
+    "rotation turned the wrong way in the ball": (
+        "_emulation.py",
+        "* unit(-phase)).arg()",
+        "* unit(-phase)).conjugate().arg()",
+        "test_phase_error.py",
+    ),
 }
 
 
