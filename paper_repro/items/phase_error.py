@@ -48,7 +48,7 @@ class PhaseCurves(Record):
     def curve(self, scheme: str, pipeline: str) -> FloatArray:
         """Return the phase errors of one curve; not a number where the format overflows."""
         rows = (np.array(self.scheme) == scheme) & (np.array(self.pipeline) == pipeline)
-        found = self.phase_error[rows]
+        found: FloatArray = self.phase_error[rows]
         found[~np.isfinite(found)] = np.nan
         return found
 
@@ -71,7 +71,8 @@ class FirstWrongPositions(Record):
 
     def by_scheme(self, pipeline: str) -> FloatArray:
         """Return the first wrong positions of one pipeline, in the order of the schemes."""
-        return self.first[np.array(self.pipeline) == pipeline]
+        found: FloatArray = self.first[np.array(self.pipeline) == pipeline]
+        return found
 
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
