@@ -110,7 +110,7 @@ def phase_error(model: RopeSpec | Extension, positions: Any, *, pipeline: str) -
     >>> spec = RopeSpec(128, 10_000.0, 2048)
     >>> found = phase_error(spec, [1, 100, 2047], pipeline="bfloat16-frequencies")
     >>> found.phase_error.round(3).tolist(), found.pair.tolist()
-    ([0.002, 0.133, 2.717], [2, 3, 3])
+    ([0.001, 0.122, 2.504], [1, 1, 1])
     """
     n = _positions(positions)
     emulated = emulation(model, pipeline)
