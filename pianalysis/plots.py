@@ -233,12 +233,8 @@ def paths(
     xlabel: str,
     ylabel: str,
     title: str = "",
-    within: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Axes:
-    """Draw one path of markers a series, small to large along it, on log-log axes.
-
-    ``within`` cuts the view to ((left, right), (bottom, top)).
-    """
+    """Draw one path of markers a series, small to large along it, on log-log axes."""
     with style.applied():
         for index, (label, (x, y)) in enumerate(series.items()):
             color = style.CYCLE[index % len(style.CYCLE)]
@@ -258,9 +254,6 @@ def paths(
         ax.set_yscale("log")
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
-        if within:
-            ax.set_xlim(*within[0])
-            ax.set_ylim(*within[1])
         if title:
             ax.set_title(title, loc="left")
     for axis, limits in (("x", ax.get_xlim()), ("y", ax.get_ylim())):
@@ -354,6 +347,13 @@ def scatter(
             )
         ax.set_xscale("log")
         ax.set_yscale("log")
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        if title:
+            ax.set_title(title, loc="left")
+        if legend:
+            ax.legend(loc=legend)
+    return ax
 
 
 def dots(
@@ -389,15 +389,13 @@ def dots(
         ax.set_ylabel(ylabel)
         if title:
             ax.set_title(title, loc="left")
-        if legend:
-            ax.legend(loc=legend)
     return ax
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
-    """Return round numbers inside the limits, as many as fit: 1, 2, 5 times powers of ten or so."""
+    """Return 1, 2, 5 times powers of ten inside the limits, or the powers alone if too many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 2, 5), (1, 3), (1,)):
         values = [m * 10.0**k for k in decades for m in steps if low <= m * 10.0**k <= high]
         if len(values) <= _MOST_TICKS:
             break
