@@ -76,7 +76,9 @@ def our_logits(checkpoint, layers, ids):
         heads = range(layer.queries.shape[0])
         h = np.array([layer.coefficients(head, n[:, None], n[None]) for head in heads])
         logits = layer.scaling * ((h * turn).real.sum(axis=-1) + constant)
-        out.append(logits if layer.softcap is None else layer.softcap * np.tanh(logits / layer.softcap))
+        out.append(
+            logits if layer.softcap is None else layer.softcap * np.tanh(logits / layer.softcap)
+        )
     return out
 
 
@@ -219,7 +221,11 @@ def test_offloaded_layers_give_the_same_bits(opened, tmp_path, placement):
     ordinary = captured(checkpoint, ids)
     device_map = {"": "disk"}
     if placement == "mixed":
-        device_map = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk"}
+        device_map = {
+            "model.embed_tokens": "cpu",
+            "model.layers.0": "cpu",
+            "model.layers.1": "disk",
+        }
         device_map |= {"model.layers.2": "disk", "model.norm": "disk", "model.rotary_emb": "cpu"}
         device_map["lm_head"] = "disk"
     away = open_checkpoint(

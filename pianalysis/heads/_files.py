@@ -236,7 +236,9 @@ def read_weights(directory: Path) -> WeightFiles:
         return _read_shards(directory, index)
     for pattern in _PICKLED:
         for found in sorted(directory.glob(pattern)):
-            refuse(found, "weights must be safetensors or GGUF: this format may run code", found.name)
+            refuse(
+                found, "weights must be safetensors or GGUF: this format may run code", found.name
+            )
     refuse(directory, "must hold model.safetensors or model.safetensors.index.json", "neither")
 
 

@@ -49,9 +49,7 @@ class LayerHeads:
     scaling: float
     softcap: float | None
 
-    def coefficients(
-        self, head: int, query: npt.ArrayLike, key: npt.ArrayLike
-    ) -> ComplexArray:
+    def coefficients(self, head: int, query: npt.ArrayLike, key: npt.ArrayLike) -> ComplexArray:
         r"""Return :math:`h_j = q_j \bar k_j` (Eq. 3) of a head for pairs of token positions.
 
         Parameters

@@ -11,6 +11,7 @@ import copy
 import hashlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -103,14 +104,27 @@ def open_checkpoint(
     queries and keys that are not finite. A GGUF file with an extended RoPE is refused, because
     transformers would read it as one without.
     """
-    _validate.choice("dtype", dtype, DTYPES)
+    options = _options(dtype, device_map, offload_folder)
     path = _locate(source)
     with _quiet(path):
-        if path.is_file():
-            return _open_gguf(str(source), path, dtype, device_map, offload_folder, original_length)
-        return _open_directory(
-            str(source), path, dtype, device_map, offload_folder, original_length
-        )
+        read = _open_gguf if path.is_file() else _open_directory
+        return read(str(source), path, options, original_length)
+
+
+def _options(
+    dtype: str,
+    device_map: str | Mapping[str, Any] | None,
+    offload_folder: str | os.PathLike[str] | None,
+) -> dict[str, Any]:
+    """Return what the user chose of ``from_pretrained``; nothing else can be set."""
+    import torch
+
+    options = {"dtype": getattr(torch, _validate.choice("dtype", dtype, DTYPES))}
+    if device_map is not None:
+        options["device_map"] = device_map if isinstance(device_map, str) else dict(device_map)
+    if offload_folder is not None:
+        options["offload_folder"] = os.fspath(offload_folder)
+    return options
 
 
 def _locate(source: str | os.PathLike[str]) -> Path:
@@ -161,12 +175,7 @@ def _download(repository: str) -> Path:
 
 
 def _open_directory(
-    name: str,
-    path: Path,
-    dtype: str,
-    device_map: str | Mapping[str, Any] | None,
-    offload_folder: str | os.PathLike[str] | None,
-    original_length: int | None,
+    name: str, path: Path, options: Mapping[str, Any], original_length: int | None
 ) -> Checkpoint:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -183,25 +192,20 @@ def _open_directory(
         config = CONFIG_MAPPING[saved["model_type"]].from_dict(copy.deepcopy(kept))
     spec = _pretrained_spec(config_file, saved, config, original_length)
     _check_size(config_file, config, weights)
-    files = [config_file, *weights.paths, *tokenizer_files]
-    if weights.index is not None:
-        files.append(weights.index)
+    index = [] if weights.index is None else [weights.index]
+    with contextlib.ExitStack() as links:
+        linked = _linked([config_file, *weights.paths, *index, *tokenizer_files], links)
+        model = _load(path, linked, config, options)
+        tokenizer = None
+        if path / "tokenizer.json" in tokenizer_files:
+            tokenizer = _load_tokenizer(path / "tokenizer.json", linked, config, {})
+        _keep(links, model)
     digest = _digest([config_file, *weights.paths])
-    links = _links(files)
-    model = _load(path, links, config, dtype, device_map, offload_folder, None)
-    tokenizer = None
-    if path / "tokenizer.json" in tokenizer_files:
-        tokenizer = _load_tokenizer(path / "tokenizer.json", links, config, None)
     return Checkpoint(name, model, tokenizer, saved, spec, digest)
 
 
 def _open_gguf(
-    name: str,
-    path: Path,
-    dtype: str,
-    device_map: str | Mapping[str, Any] | None,
-    offload_folder: str | os.PathLike[str] | None,
-    original_length: int | None,
+    name: str, path: Path, options: Mapping[str, Any], original_length: int | None
 ) -> Checkpoint:
     from transformers import AutoConfig
 
@@ -213,21 +217,23 @@ def _open_gguf(
     if size > _SLOW_BYTES:
         # transformers reads the header several times over, in Python, before its own bar appears.
         print(f"opening {path.name} ({size / 1e6:.0f} MB of GGUF) takes a while", file=sys.stderr)
-    links = _links([path])
-    with _as_refusal(path):
-        config = AutoConfig.from_pretrained(
-            links.name, gguf_file=path.name, trust_remote_code=False, local_files_only=True
-        )
-    saved = config.to_dict()
-    _files.check_numbers(path, saved)
-    spec = _pretrained_spec(path, saved, config, original_length)
-    _check_size(path, config, header.weights)
-    digest = _digest([path])
-    model = _load(path, links, config, dtype, device_map, offload_folder, path.name)
-    tokenizer = None
-    if "tokenizer.ggml.tokens" in header.lengths:
-        tokenizer = _load_tokenizer(path, links, config, path.name)
-    return Checkpoint(name, model, tokenizer, saved, spec, digest)
+    gguf = {"gguf_file": path.name}
+    with contextlib.ExitStack() as links:
+        linked = _linked([path], links)
+        with _as_refusal(path):
+            config = AutoConfig.from_pretrained(
+                linked, trust_remote_code=False, local_files_only=True, **gguf
+            )
+        saved = config.to_dict()
+        _files.check_numbers(path, saved)
+        spec = _pretrained_spec(path, saved, config, original_length)
+        _check_size(path, config, header.weights)
+        model = _load(path, linked, config, {**options, **gguf})
+        tokenizer = None
+        if "tokenizer.ggml.tokens" in header.lengths:
+            tokenizer = _load_tokenizer(path, linked, config, gguf)
+        _keep(links, model)
+    return Checkpoint(name, model, tokenizer, saved, spec, _digest([path]))
 
 
 def _check_tokenizer(path: Path) -> list[Path]:
@@ -288,44 +294,34 @@ def _digest(files: list[Path]) -> str:
     return whole.hexdigest()
 
 
-def _links(files: list[Path]) -> tempfile.TemporaryDirectory[str]:
-    """Return a directory that holds links to the checked files and nothing else."""
-    links = tempfile.TemporaryDirectory(prefix="pianalysis-", ignore_cleanup_errors=True)
+def _linked(files: list[Path], links: contextlib.ExitStack) -> str:
+    """Return a directory, removed with ``links``, that links to the checked files alone."""
+    directory = Path(tempfile.mkdtemp(prefix="pianalysis-"))
+    links.callback(shutil.rmtree, directory, ignore_errors=True)
     for path in files:
-        (Path(links.name) / path.name).symlink_to(path.resolve())
-    return links
+        (directory / path.name).symlink_to(path.resolve())
+    return str(directory)
 
 
-def _load(
-    path: Path,
-    links: tempfile.TemporaryDirectory[str],
-    config: Any,
-    dtype: str,
-    device_map: str | Mapping[str, Any] | None,
-    offload_folder: str | os.PathLike[str] | None,
-    gguf_file: str | None,
-) -> PreTrainedModel:
+def _keep(links: contextlib.ExitStack, model: PreTrainedModel) -> None:
+    """Keep the links as long as the model, which reads them at every pass if it is on disk."""
+    weakref.finalize(model, links.pop_all().close)
+
+
+def _load(path: Path, linked: str, config: Any, options: Mapping[str, Any]) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
-    if device_map is not None:
-        options["device_map"] = device_map if isinstance(device_map, str) else dict(device_map)
-    if offload_folder is not None:
-        options["offload_folder"] = os.fspath(offload_folder)
     with _as_refusal(path):
         model, report = AutoModelForCausalLM.from_pretrained(
-            links.name,
+            linked,
             config=config,
-            dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
             **options,
         )
-    # A model partly on disk reads its files at every pass: the links live as long as it does.
-    weakref.finalize(model, links.cleanup)
     if report["missing_keys"]:
         refuse(path, "every weight of the model must be in the files", min(report["missing_keys"]))
     for name, weight in model.named_parameters():
@@ -336,14 +332,13 @@ def _load(
 
 
 def _load_tokenizer(
-    path: Path, links: tempfile.TemporaryDirectory[str], config: Any, gguf_file: str | None
+    path: Path, linked: str, config: Any, options: Mapping[str, Any]
 ) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    options: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
     with _as_refusal(path):
         return AutoTokenizer.from_pretrained(
-            links.name, config=config, trust_remote_code=False, local_files_only=True, **options
+            linked, config=config, trust_remote_code=False, local_files_only=True, **options
         )
 
 
