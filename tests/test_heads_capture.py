@@ -271,7 +271,7 @@ def test_refused_layers_and_positions(opened):
 def test_a_layer_that_does_not_rotate(opened):
     checkpoint, ids = opened("smollm3", no_rope_layers=[1, 0, 1]), tiny_models.text()
     assert [layer.layer for layer in captured(checkpoint, ids)] == [0, 2]
-    with pytest.raises(ValueError, match="layers must rotate .* got layer 1"):
+    with pytest.raises(ValueError, match=r"layers must rotate .* got layer 1"):
         captured(checkpoint, ids, layers=[1])
 
 
@@ -285,5 +285,5 @@ def test_infinite_queries_are_refused(opened):
     checkpoint = opened("llama")
     with torch.no_grad():
         checkpoint.model.model.layers[1].self_attn.q_proj.weight[0, 0] = torch.inf
-    with pytest.raises(ValueError, match="queries and keys must be finite.*layer 1"):
+    with pytest.raises(ValueError, match=r"queries and keys must be finite.*layer 1"):
         captured(checkpoint, tiny_models.text())

@@ -40,10 +40,11 @@ FAMILIES = {
     "olmo2": {"model_type": "olmo2", **_GROUPED},
     "cohere": {"model_type": "cohere", **_GROUPED},
 }
-# Not served alike by all tests: two RoPEs, layers without RoPE, another rotation.
+# Not served alike by all tests: two RoPEs, layers or a model without RoPE, another rotation.
 OTHERS = {
     "gemma3": {"model_type": "gemma3_text", "num_key_value_heads": 2, "head_dim": 8},
     "smollm3": {"model_type": "smollm3", **_GROUPED},
+    "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_head": 4, "n_layer": 3},
     "gptj": {"model_type": "gptj", "n_embd": 32, "n_head": 4, "n_layer": 3, "rope_theta": 1e4},
 }
 

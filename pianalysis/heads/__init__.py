@@ -1,4 +1,4 @@
-"""Real heads: queries and keys of a checkpoint, layer by layer, for the bounds to be measured on."""
+"""Real heads: queries and keys of a checkpoint, layer by layer, to measure the bounds on."""
 
 from pianalysis.heads.capture import LayerHeads, visit_layers
 from pianalysis.heads.checkpoint import Checkpoint, open_checkpoint

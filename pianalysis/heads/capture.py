@@ -67,7 +67,8 @@ class LayerHeads:
         head = _validate.whole("head", head, at_least=0, at_most=heads - 1)
         at_query, at_key = _positions("query", query, tokens), _positions("key", key, tokens)
         group = heads // self.keys.shape[0]
-        return self.queries[head, at_query] * self.keys[head // group, at_key].conj()
+        out: ComplexArray = self.queries[head, at_query] * self.keys[head // group, at_key].conj()
+        return out
 
 
 def visit_layers(
@@ -123,7 +124,7 @@ def visit_layers(
         )
 
 
-class _Finished(Exception):
+class _FinishedError(Exception):
     """Ends a pass after the last layer asked for."""
 
 
@@ -149,7 +150,7 @@ class _Pass:
     def forward(self, ids: Any) -> None:
         import torch
 
-        with torch.no_grad(), contextlib.suppress(_Finished):
+        with torch.no_grad(), contextlib.suppress(_FinishedError):
             self.checkpoint.model.base_model(input_ids=ids, use_cache=False)
 
     def enter(self, layer: int) -> Callable[..., None]:
@@ -175,7 +176,7 @@ class _Pass:
                     f"layers must rotate their queries through {_ROTATION}, got layer {layer}"
                 )
             if layer == self.wanted[-1]:
-                raise _Finished
+                raise _FinishedError
 
         return hook
 
@@ -225,9 +226,9 @@ class _Pass:
 @contextlib.contextmanager
 def _replaced_rotation(checkpoint: Checkpoint, module_name: str, run: _Pass) -> Iterator[None]:
     module = sys.modules[module_name]
-    rotation = getattr(module, _ROTATION, None)
+    rotation: Callable[..., Any] | None = getattr(module, _ROTATION, None)
     names = [] if rotation is None else list(inspect.signature(rotation).parameters)
-    if names[:4] != ["q", "k", "cos", "sin"]:
+    if rotation is None or names[:4] != ["q", "k", "cos", "sin"]:
         raise ValueError(
             f"the model's module must rotate through {_ROTATION}(q, k, cos, sin), "
             f"got none in {module_name} for a {checkpoint.config.get('model_type')!r} model"
@@ -324,7 +325,7 @@ def _token_ids(checkpoint: Checkpoint, tokens: Any) -> Any:
             "tokens must be at least two integers in one dimension, "
             f"got shape {ids.shape} of {ids.dtype}"
         )
-    embedding = checkpoint.model.get_input_embeddings()
+    embedding: Any = checkpoint.model.get_input_embeddings()
     vocabulary = int(embedding.num_embeddings)
     if ids.min() < 0 or ids.max() >= vocabulary:
         worst = int(ids.min() if ids.min() < 0 else ids.max())

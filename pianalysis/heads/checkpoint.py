@@ -267,10 +267,12 @@ def ropes_differ(config: Any) -> bool:
 def _check_size(path: Path, config: Any, weights: WeightFiles) -> None:
     """Refuse a config that declares more weights than the files hold, before they are allocated."""
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
 
+    # transformers types its factories in part only.
+    factory: Any = transformers.AutoModelForCausalLM
     with _as_refusal(path), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
+        model = factory.from_config(copy.deepcopy(config), trust_remote_code=False)
         model.tie_weights()
     declared = sum(parameter.numel() for parameter in model.parameters())
     if declared > weights.elements:
@@ -310,10 +312,11 @@ def _keep(links: contextlib.ExitStack, model: PreTrainedModel) -> None:
 
 def _load(path: Path, linked: str, config: Any, options: Mapping[str, Any]) -> PreTrainedModel:
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
 
+    factory: Any = transformers.AutoModelForCausalLM
     with _as_refusal(path):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = factory.from_pretrained(
             linked,
             config=config,
             use_safetensors=True,
@@ -322,12 +325,12 @@ def _load(path: Path, linked: str, config: Any, options: Mapping[str, Any]) -> P
             output_loading_info=True,
             **options,
         )
+    model, report = loaded
     if report["missing_keys"]:
         refuse(path, "every weight of the model must be in the files", min(report["missing_keys"]))
     for name, weight in model.named_parameters():
         if weight.device.type != "meta" and not bool(torch.isfinite(weight).all()):
             refuse(path, f"weights must be finite, {name}", "NaN or infinity")
-    model.eval()
     return model
 
 
@@ -361,8 +364,9 @@ def _as_refusal(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet(path: Path) -> Iterator[None]:
     """Keep transformers' log to errors and its progress bars to large files."""
-    from transformers.utils import logging
+    import transformers
 
+    logging: Any = transformers.utils.logging
     files = [path] if path.is_file() else path.glob("*.safetensors")
     quick = sum(file.stat().st_size for file in files) <= _SLOW_BYTES
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
