@@ -61,6 +61,7 @@ def test_shapes_are_those_of_the_safetensors_library(tiny):
         (b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}", b"", None, "at most 32 levels", "more"),
         (b"[" * 10**6, b"", None, "at most 32 levels", "more"),
         (b'{"a": ' + b"9" * 5000 + b"}", b"", None, "at most 64 digits", "999"),
+        ({"__metadata__": {"a": 1}}, b"", None, "must be a JSON object of strings", "{'a': 1}"),
         ({"a": 1}, b"", None, "must have dtype, shape and data_offsets", "1"),
         ({"a": tensor("F33")}, bytes(8), None, "dtype of tensor 'a' must be a known", "F33"),
         ({"a": tensor(dtype=[])}, bytes(8), None, "dtype of tensor 'a'", "[]"),

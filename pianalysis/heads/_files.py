@@ -188,7 +188,9 @@ def safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             room = min(LARGEST_HEADER, size - 8)
             refuse(path, f"the safetensors header must be at most {room} bytes long", length)
         header = parse_json(path, file.read(length))
-    header.pop("__metadata__", None)
+    notes = header.pop("__metadata__", {})
+    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+        refuse(path, "__metadata__ must be a JSON object of strings", notes)
     if not header:
         refuse(path, "a safetensors file must hold at least one tensor", "none")
     spans = [(*_safetensors_span(path, name, entry), name) for name, entry in header.items()]
