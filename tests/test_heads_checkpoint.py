@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -218,7 +219,7 @@ def test_links_go_with_the_model(tiny, tmp_path, monkeypatch):
 
     place = tmp_path / "links"
     place.mkdir()
-    monkeypatch.setattr(module.tempfile, "tempdir", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     opened = open_checkpoint(tiny)
     assert len(list(place.iterdir())) == 1
     del opened

@@ -11,12 +11,8 @@ import copy
 import hashlib
 import os
 import re
-import shutil
 import sys
-import tempfile
-import warnings
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,8 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 from pianalysis import _validate
 from pianalysis.heads import _files
-from pianalysis.heads._files import WeightFiles, refuse
+from pianalysis.heads._files import refuse
 from pianalysis.heads._gguf import read_gguf
+from pianalysis.heads._loading import (
+    SLOW_BYTES,
+    as_refusal,
+    check_size,
+    keep,
+    linked,
+    load,
+    load_tokenizer,
+    quiet,
+)
 from pianalysis.rope import RopeSpec
 
 if TYPE_CHECKING:
@@ -43,10 +49,6 @@ _TOKENIZER_FILES = (
 )
 # They choose software, not the model; a config may not.
 _SOFTWARE = re.compile(r"_?(attn|experts)_implementation(_internal)?")
-# Buffers (masks, tables of positions) are not in the files: they get a limit of their own.
-MOST_BUFFER_ELEMENTS = 2**27
-# Files from this size on may take seconds to open: then progress is shown.
-_SLOW_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def open_checkpoint(
     """
     options = _options(dtype, device_map, offload_folder)
     path = _locate(source)
-    with _quiet(path):
+    with quiet(path):
         read = _open_gguf if path.is_file() else _open_directory
         return read(str(source), path, options, original_length)
 
@@ -188,18 +190,18 @@ def _open_directory(
         rule = "model_type must be one that transformers knows without code of the checkpoint"
         refuse(config_file, rule, saved["model_type"])
     kept = {key: value for key, value in saved.items() if not _SOFTWARE.fullmatch(key)}
-    with _as_refusal(config_file):
+    with as_refusal(config_file):
         config = CONFIG_MAPPING[saved["model_type"]].from_dict(copy.deepcopy(kept))
     spec = _pretrained_spec(config_file, saved, config, original_length)
-    _check_size(config_file, config, weights)
+    check_size(config_file, config, weights)
     index = [] if weights.index is None else [weights.index]
     with contextlib.ExitStack() as links:
-        linked = _linked([config_file, *weights.paths, *index, *tokenizer_files], links)
-        model = _load(path, linked, config, options)
+        directory = linked([config_file, *weights.paths, *index, *tokenizer_files], links)
+        model = load(path, directory, config, options)
         tokenizer = None
         if path / "tokenizer.json" in tokenizer_files:
-            tokenizer = _load_tokenizer(path / "tokenizer.json", linked, config, {})
-        _keep(links, model)
+            tokenizer = load_tokenizer(path / "tokenizer.json", directory, config, {})
+        keep(links, model)
     digest = _digest([config_file, *weights.paths])
     return Checkpoint(name, model, tokenizer, saved, spec, digest)
 
@@ -214,25 +216,25 @@ def _open_gguf(
     layers = {"num_layers": header.metadata.get(f"{architecture}.block_count")}
     _files.check_layers(path, layers, header.weights.tensors)
     size = path.stat().st_size
-    if size > _SLOW_BYTES:
+    if size > SLOW_BYTES:
         # transformers reads the header several times over, in Python, before its own bar appears.
         print(f"opening {path.name} ({size / 1e6:.0f} MB of GGUF) takes a while", file=sys.stderr)
     gguf = {"gguf_file": path.name}
     with contextlib.ExitStack() as links:
-        linked = _linked([path], links)
-        with _as_refusal(path):
+        directory = linked([path], links)
+        with as_refusal(path):
             config = AutoConfig.from_pretrained(
-                linked, trust_remote_code=False, local_files_only=True, **gguf
+                directory, trust_remote_code=False, local_files_only=True, **gguf
             )
         saved = config.to_dict()
         _files.check_numbers(path, saved)
         spec = _pretrained_spec(path, saved, config, original_length)
-        _check_size(path, config, header.weights)
-        model = _load(path, linked, config, {**options, **gguf})
+        check_size(path, config, header.weights)
+        model = load(path, directory, config, {**options, **gguf})
         tokenizer = None
         if "tokenizer.ggml.tokens" in header.lengths:
-            tokenizer = _load_tokenizer(path, linked, config, gguf)
-        _keep(links, model)
+            tokenizer = load_tokenizer(path, directory, config, gguf)
+        keep(links, model)
     return Checkpoint(name, model, tokenizer, saved, spec, _digest([path]))
 
 
@@ -264,28 +266,6 @@ def ropes_differ(config: Any) -> bool:
     return any(isinstance(value, Mapping) for value in parameters.values())
 
 
-def _check_size(path: Path, config: Any, weights: WeightFiles) -> None:
-    """Refuse a config that declares more weights than the files hold, before they are allocated."""
-    import torch
-    import transformers
-
-    # transformers types its factories in part only.
-    factory: Any = transformers.AutoModelForCausalLM
-    with _as_refusal(path), torch.device("meta"):
-        model = factory.from_config(copy.deepcopy(config), trust_remote_code=False)
-        model.tie_weights()
-    declared = sum(parameter.numel() for parameter in model.parameters())
-    if declared > weights.elements:
-        refuse(
-            path,
-            f"the config must declare at most the {weights.elements} weights of the files",
-            declared,
-        )
-    buffers = sum(buffer.numel() for buffer in model.buffers())
-    if buffers > MOST_BUFFER_ELEMENTS:
-        refuse(path, f"buffers must hold at most {MOST_BUFFER_ELEMENTS} numbers", buffers)
-
-
 def _digest(files: list[Path]) -> str:
     """Return the sha256 over names and contents, in order."""
     whole = hashlib.sha256()
@@ -294,90 +274,3 @@ def _digest(files: list[Path]) -> str:
             inner = hashlib.file_digest(file, "sha256").hexdigest()
         whole.update(f"{path.name} {inner}\n".encode())
     return whole.hexdigest()
-
-
-def _linked(files: list[Path], links: contextlib.ExitStack) -> str:
-    """Return a directory, removed with ``links``, that links to the checked files alone."""
-    directory = Path(tempfile.mkdtemp(prefix="pianalysis-"))
-    links.callback(shutil.rmtree, directory, ignore_errors=True)
-    for path in files:
-        (directory / path.name).symlink_to(path.resolve())
-    return str(directory)
-
-
-def _keep(links: contextlib.ExitStack, model: PreTrainedModel) -> None:
-    """Keep the links as long as the model, which reads them at every pass if it is on disk."""
-    weakref.finalize(model, links.pop_all().close)
-
-
-def _load(path: Path, linked: str, config: Any, options: Mapping[str, Any]) -> PreTrainedModel:
-    import torch
-    import transformers
-
-    factory: Any = transformers.AutoModelForCausalLM
-    with _as_refusal(path):
-        loaded: tuple[PreTrainedModel, dict[str, Any]] = factory.from_pretrained(
-            linked,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
-    model, report = loaded
-    if report["missing_keys"]:
-        refuse(path, "every weight of the model must be in the files", min(report["missing_keys"]))
-    for name, weight in model.named_parameters():
-        if weight.device.type != "meta" and not bool(torch.isfinite(weight).all()):
-            refuse(path, f"weights must be finite, {name}", "NaN or infinity")
-    return model
-
-
-def _load_tokenizer(
-    path: Path, linked: str, config: Any, options: Mapping[str, Any]
-) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    with _as_refusal(path):
-        return AutoTokenizer.from_pretrained(
-            linked, config=config, trust_remote_code=False, local_files_only=True, **options
-        )
-
-
-@contextlib.contextmanager
-def _as_refusal(path: Path) -> Iterator[None]:
-    """Turn whatever transformers raises over a file's content into one ValueError naming it."""
-    try:
-        yield
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = " ".join(lines)[:300] or "no reason"
-        raise ValueError(
-            f"{path}: must be a causal language model that transformers can open, "
-            f"got {type(error).__name__}: {reason}"
-        ) from None
-
-
-@contextlib.contextmanager
-def _quiet(path: Path) -> Iterator[None]:
-    """Keep transformers' log to errors and its progress bars to large files."""
-    import transformers
-
-    logging: Any = transformers.utils.logging
-    files = [path] if path.is_file() else path.glob("*.safetensors")
-    quick = sum(file.stat().st_size for file in files) <= _SLOW_BYTES
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if quick:
-        logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
