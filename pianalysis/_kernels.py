@@ -84,6 +84,13 @@ def _products(out: FloatArray, rows: FloatArray, basis: FloatArray) -> None:
             out3[r] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
 
 
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def products(out: FloatArray, rows: FloatArray, basis: FloatArray) -> None:
+    """Fill out (rows, n) with rows (rows, k) times basis (k, n); rows and k in multiples of 4."""
+    for t in range(0, rows.shape[0], 4):
+        _products(out[t : t + 4], rows[t : t + 4], basis)
+
+
 @njit(nogil=True, cache=True, fastmath={"contract", "nnan", "nsz"}, error_model="numpy")
 def score_extremes(
     high: FloatArray,

@@ -175,6 +175,13 @@ def test_extremes_are_those_of_every_integer(window, dim, rng):
         assert (np.abs(scores.min(axis=1) - low[:, index]) <= slack).all()
 
 
+def test_scores_are_those_of_the_library(rng):
+    h = rng.normal(size=(7, 3)) + 1j * rng.normal(size=(7, 3))
+    spans = rng.integers(0, 10**6, 50) + 0.5
+    want = pia.attention_score(SPEC, h, spans)
+    np.testing.assert_allclose(_sweep.scores(SPEC, h, spans), want, rtol=0, atol=1e-14)
+
+
 def test_extremes_at_50_digits_far_outside(rng):
     spec = pia.RopeSpec(8, 10_000.0, 100_000)
     h = rng.normal(size=(1, 4)) + 1j * rng.normal(size=(1, 4))

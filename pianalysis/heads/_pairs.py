@@ -12,7 +12,6 @@ from pianalysis.bounds.interpolation import FORMS, interpolation_bound
 from pianalysis.heads import _cells, _sweep
 from pianalysis.heads._cells import IntArray
 from pianalysis.rope import RopeSpec
-from pianalysis.scores import attention_score
 
 CHORD_SPANS = 64  # half-integer spans drawn for each head
 MASS_SPANS = 128  # spans drawn for each head and range, one in each of as many equal parts
@@ -86,7 +85,7 @@ def measure(spec: RopeSpec, h: ComplexArray, chord_spans: FloatArray) -> dict[st
         if index:
             columns[f"excess_{end}"] = high[:, index] - high[:, 0]
     bend = 2.0 * np.sin(spec.frequencies / 4.0) ** 2
-    gaps = np.abs(attention_score(spec, h * bend, chord_spans))
+    gaps = np.abs(_sweep.scores(spec, h * bend, chord_spans))
     columns["deviation"] = gaps.max(axis=1)
     columns["chord_span"] = chord_spans[gaps.argmax(axis=1)]
     for form in FORMS:
@@ -114,7 +113,7 @@ def moved_weights(
     """
     turn = _phases.rotations(spec, true_span)
     own = np.exp(np.minimum(_capped((h * turn).real.sum(axis=1), softcap) - log_sum, 0.0))
-    logits = _capped(attention_score(spec, h, spans), softcap)
+    logits = _capped(_sweep.scores(spec, h, spans), softcap)
     away = np.minimum(log_sum[:, None] - logits, _LARGEST_EXPONENT)
     weight = 1.0 / (1.0 + (1.0 - own)[:, None] * np.exp(away))
     means = weight.reshape(len(h), len(_sweep.RANGES), MASS_SPANS).mean(axis=2)
@@ -133,5 +132,5 @@ def ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
 
 def band_counts(spec: RopeSpec, h: ComplexArray, spans: FloatArray) -> IntArray:
     """Count the scores at the spans of each band: (bands, cells)."""
-    scores = attention_score(spec, h, spans).reshape(len(h), -1, BAND_SPANS)
+    scores = _sweep.scores(spec, h, spans).reshape(len(h), -1, BAND_SPANS)
     return _cells.counts(scores.transpose(0, 2, 1).reshape(-1, scores.shape[1]))

@@ -1,4 +1,4 @@
-r"""Sweeps: the extremes of many scores over every integer span, and the softmax of a whole text."""
+r"""Sweeps: the extremes of many scores over every integer span, and softmax sums of a text."""
 
 from __future__ import annotations
 
@@ -47,6 +47,16 @@ def score_extremes(spec: RopeSpec, h: ComplexArray) -> tuple[FloatArray, FloatAr
         len(padded),
     )
     return high[: len(h)], low[: len(h)]
+
+
+def scores(spec: RopeSpec, h: ComplexArray, spans: FloatArray) -> FloatArray:
+    """Return a(s), (rows, spans): as ``attention_score``, on every core and by the same kernel."""
+    # Re(h e^{i phase}) is the real product of h and the conjugate turn.
+    basis = np.ascontiguousarray(_fours(_real(_phases.rotations(spec, -spans)), axis=1).T)
+    rows = _fours(_fours(_real(h), axis=0), axis=1)
+    out = np.empty((len(rows), spans.size))
+    _spread(lambda part: _kernels.products(out[part], rows[part], basis), len(rows))
+    return out[: len(h)]
 
 
 def causal_log_sums(
