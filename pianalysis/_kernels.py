@@ -8,9 +8,12 @@ Scores of many heads: small matrix products, reduced at once while they are in c
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from pianalysis._validate import FloatArray
+
+IntArray = npt.NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
@@ -99,7 +102,7 @@ def score_extremes(
     h_im: FloatArray,
     centre_re: FloatArray,
     centre_im: FloatArray,
-    group: FloatArray,
+    group: IntArray,
     cosine: FloatArray,
     sine: FloatArray,
 ) -> None:
@@ -167,3 +170,41 @@ def causal_log_sums(
                     top[p] = peak
         for p in range(4):
             out[t + p] = top[p] + np.log(total[p])
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "nnan", "nsz"}, error_model="numpy")
+def largest_reaches(
+    reach: FloatArray,
+    at: IntArray,
+    above: IntArray,
+    queries: FloatArray,
+    first: int,
+    keys: FloatArray,
+    bend: FloatArray,
+    limit: float,
+) -> None:
+    """For each query first + t, the key n <= first + t with the largest sum_j b_j x_j / max_j x_j.
+
+    x_j = |q_j| |k_j| from moduli of queries (rows, pairs) and keys (pairs, tokens). Fills reach[t],
+    its key at[t], and above[t], the number of keys whose value exceeds the limit.
+    """
+    pairs, tokens = keys.shape
+    total, largest = np.empty(tokens), np.empty(tokens)
+    for t in range(queries.shape[0]):
+        count = first + t + 1
+        total[:count] = 0.0
+        largest[:count] = 0.0
+        for j in range(pairs):
+            weight, modulus = bend[j], queries[t, j]
+            key = keys[j]
+            for n in range(count):
+                x = modulus * key[n]
+                total[n] += weight * x
+                largest[n] = x if x > largest[n] else largest[n]
+        for n in range(count):
+            value = total[n] / largest[n] if largest[n] > 0.0 else 0.0
+            if value > limit:
+                above[t] += 1
+            if value > reach[t]:
+                reach[t] = value
+                at[t] = n

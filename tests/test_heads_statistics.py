@@ -12,7 +12,7 @@ from oracles import chord_gap, score, theta
 
 import pianalysis as pia
 from pianalysis import _kernels
-from pianalysis.heads import _cells, _pairs, _sweep, statistics, summary
+from pianalysis.heads import _cells, _pairs, _search, _sweep, statistics, summary
 
 SPEC = pia.RopeSpec(6, 50.0, 13)
 RANGES = ((0, 13), (13, 26), (26, 52), (52, 104))
@@ -110,6 +110,31 @@ def naive(layer, head, seed=0, pairs=1):
     return rows
 
 
+def searched(layer, head):
+    """The furthest of all causal pairs and half-integer spans, by loops over everything."""
+    kv, theta_j = head // 2, [SPEC.base ** (-2 * j / 6) for j in range(3)]
+    reaches, best = [], {"ratio": -1.0}
+    for m in range(layer.queries.shape[1]):
+        of_query = []
+        for n in range(m + 1):
+            q, k = layer.queries[head, m], layer.keys[kv, n]
+            size = [SCALING * abs(a) * abs(b) for a, b in zip(q, k, strict=True)]
+            bound = 6 * max(size) / (32 * math.log(50.0))
+            bent = [x * (1 - math.cos(t / 2)) for x, t in zip(size, theta_j, strict=True)]
+            of_query.append((sum(bent) / bound, n, bound))
+        reaches += [reach for reach, _, _ in of_query]
+        _, n, bound = max(of_query)
+        q, k = layer.queries[head, m], layer.keys[kv, n]
+        for s in np.arange(0.5, 12.0):
+            chord = (logit(q, k, s - 0.5, 0) + logit(q, k, s + 0.5, 0)) / 2
+            gap = abs(logit(q, k, s, 0) - chord)
+            if gap / bound > best["ratio"]:
+                best = {"ratio": gap / bound, "query": m, "key": n, "span": s}
+                best |= {"deviation": gap, "bound": bound}
+    out = {"reach": max(reaches), "reach_above": sum(reach > 1 for reach in reaches)}
+    return out | {f"found_{name}": value for name, value in best.items()}
+
+
 @pytest.mark.parametrize("pairs", [1, 3])
 def test_every_column_is_what_naive_loops_give(layer, pairs):
     found = statistics.layer_statistics(layer, seed=5, pairs=pairs).table
@@ -143,6 +168,7 @@ def test_every_column_is_what_naive_loops_give(layer, pairs):
         want["slow_share"] = sum(x for x, w in zip(share, wavelengths, strict=True) if w > 13)
         for end in ("own", "1", "2", "4", "8"):
             want[f"mass_{end}"] = sample[f"mass_{end}"].mean()
+        want |= searched(layer, head)
         for name, value in want.items():
             assert found[name][head] == pytest.approx(value, rel=1e-11, abs=1e-12), name
             unchecked.discard(name)
@@ -180,6 +206,23 @@ def test_scores_are_those_of_the_library(rng):
     spans = rng.integers(0, 10**6, 50) + 0.5
     want = pia.attention_score(SPEC, h, spans)
     np.testing.assert_allclose(_sweep.scores(SPEC, h, spans), want, rtol=0, atol=1e-14)
+
+
+def test_the_search_covers_long_windows_and_all_threads(rng):
+    spec = pia.RopeSpec(6, 1e9, 20_000)
+    q, k = rng.normal(size=(2, 150, 3)) + 1j * rng.normal(size=(2, 150, 3))
+    found = _search.search(spec, q, k)
+    m, n = int(found["found_query"]), int(found["found_key"])
+    assert n <= m
+    s = np.arange(0.5, 19_999.0)
+    h = q[m] * k[n].conj()
+    ends = pia.attention_score(spec, h, s - 0.5) + pia.attention_score(spec, h, s + 0.5)
+    gaps = np.abs(pia.attention_score(spec, h, s) - ends / 2)
+    assert found["found_deviation"] == pytest.approx(gaps.max(), abs=1e-14)
+    assert found["found_span"] == s[gaps.argmax()]
+    bound = pia.interpolation_bound(spec, 0.5, h, form="paper")
+    assert found["found_bound"] == pytest.approx(float(bound), rel=1e-14)
+    assert found["found_ratio"] <= found["reach"]
 
 
 def test_extremes_at_50_digits_far_outside(rng):
@@ -376,7 +419,7 @@ def test_combine_sorts_layers_and_checks_them(rng):
 def test_every_column_has_a_meaning(layer):
     known = set(statistics.MEANINGS)
     for name in statistics.layer_statistics(layer, seed=0).table:
-        if name in ("layer", "head", "base", "scaling") or name.startswith("witness"):
+        if name in ("layer", "head", "base", "scaling") or name.startswith(("witness", "found")):
             continue
         stem = name.rsplit("_", 1)[0] if name.endswith(_SUFFIXES) else name
         for form in ("paper", "corrected", "sharp", "weighted"):
@@ -425,6 +468,8 @@ def test_the_paper_form_can_be_violated_and_is_counted():
     assert found.table["sharp_ratio"][0] == pytest.approx(1.0, abs=1e-12)
     told = summary.summarise(found)
     assert told.bounds.violations.tolist() == [64.0, 0.0, 0.0, 0.0]
+    assert told.reach_above == 1
+    assert told.found["deviation"] == told.witness["deviation"]
     assert (told.witness["query"], told.witness["key"], told.witness["span"]) == (0, 0, 0.5)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pianalysis import _validate
 from pianalysis._validate import ComplexArray, FloatArray
 from pianalysis.bounds.interpolation import FORMS
-from pianalysis.heads import _cells, _pairs, _sweep
+from pianalysis.heads import _cells, _pairs, _search, _sweep
 from pianalysis.heads._cells import IntArray
 from pianalysis.rope import RopeSpec, check_spec
 
@@ -119,8 +119,8 @@ def layer_statistics(heads: Heads, *, seed: int, pairs: int = 1) -> LayerStatist
     -----
     *Spans*: [0, L), [L, 2L), [2L, 4L), [4L, 8L), every integer of each, in float64: extremes are
     within about d eps sum|h_j| of the true ones, the same bytes for any number of threads. Work
-    and time grow linearly with the tokens (but for the softmax denominators, a small share), 8 L d
-    flops a pair; pairs are measured a thousand at a time.
+    grows linearly with the tokens, 8 L d flops a pair, a thousand pairs at a time; what grows with
+    their square, the softmax denominators and ``reach``, stays a small share to several thousand.
 
     *Weights that move*: for a sampled query and key, the key is imagined at span s while all other
     keys of the query's causal context stay where they are; its softmax weight, softcap included, is
@@ -132,7 +132,9 @@ def layer_statistics(heads: Heads, *, seed: int, pairs: int = 1) -> LayerStatist
 
     *Chord*: at s = n + 1/2, where Position Interpolation by 2 reads the score, with 0 <= n <= L - 2
     drawn for each head. The weighted and corrected bounds hold for every pair; the paper's form is
-    not a theorem, and is counted.
+    not a theorem, and is counted. Beside the sampled pairs, every causal pair of the text is asked
+    how far its deviation could reach (``reach``), and the sixteen that reach furthest, each with
+    another query, are swept over all half-integers of the window (``found``).
 
     Examples
     --------
@@ -227,6 +229,7 @@ def _head(
     row |= dict(zip(("mass_own", *(f"mass_{end}" for end in _pairs.ENDS)), mass, strict=True))
     row |= {"main_pair": int(share.argmax()), "main_share": share.max()}
     row["slow_share"] = share[slow].sum()
+    row |= _search.search(spec, heads.scaling * query, key)
     return row, share
 
 

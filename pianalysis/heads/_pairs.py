@@ -67,13 +67,7 @@ def draw_spans(window: int, rng: np.random.Generator) -> Spans:
 
 
 def measure(spec: RopeSpec, h: ComplexArray, chord_spans: FloatArray) -> dict[str, FloatArray]:
-    r"""Return the columns of a block of pairs, h (rows, d/2) in logits.
-
-    The deviation from the chord of [n, n + 1] is taken in closed form, without cancellation:
-
-    .. math:: a(n + \tfrac12) - \tfrac12 (a(n) + a(n+1))
-              = \mathrm{Re} \sum_j 2 \sin^2(\theta_j / 4) \, h_j e^{i (n + 1/2) \theta_j}
-    """
+    r"""Return the columns of a block of pairs, h (rows, d/2) in logits."""
     size = np.abs(h)
     high, low = _sweep.score_extremes(spec, h)
     inside = np.maximum(high[:, 0], -low[:, 0])
@@ -84,8 +78,7 @@ def measure(spec: RopeSpec, h: ComplexArray, chord_spans: FloatArray) -> dict[st
         columns[f"peak_{end}"], columns[f"dip_{end}"] = high[:, index], low[:, index]
         if index:
             columns[f"excess_{end}"] = high[:, index] - high[:, 0]
-    bend = 2.0 * np.sin(spec.frequencies / 4.0) ** 2
-    gaps = np.abs(_sweep.scores(spec, h * bend, chord_spans))
+    gaps = np.abs(_sweep.scores(spec, h * half_bend(spec), chord_spans))
     columns["deviation"] = gaps.max(axis=1)
     columns["chord_span"] = chord_spans[gaps.argmax(axis=1)]
     for form in FORMS:
@@ -95,6 +88,17 @@ def measure(spec: RopeSpec, h: ComplexArray, chord_spans: FloatArray) -> dict[st
     columns["limit"] = ratio(columns["coefficient"], inside)
     columns["growth"] = ratio(outside, inside)
     return columns
+
+
+def half_bend(spec: RopeSpec) -> FloatArray:
+    r"""Return 2 sin^2(theta_j / 4), which turns a score into its deviation from the chord.
+
+    In closed form, without cancellation:
+
+    .. math:: a(n + \tfrac12) - \tfrac12 (a(n) + a(n+1))
+              = \mathrm{Re} \sum_j 2 \sin^2(\theta_j / 4) \, h_j e^{i (n + 1/2) \theta_j}
+    """
+    return 2.0 * np.sin(spec.frequencies / 4.0) ** 2
 
 
 def moved_weights(

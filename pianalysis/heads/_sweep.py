@@ -11,6 +11,7 @@ import numpy as np
 
 from pianalysis import _kernels, _phases
 from pianalysis._validate import ComplexArray, FloatArray
+from pianalysis.heads._cells import IntArray
 from pianalysis.rope import RopeSpec
 
 # Spans are told apart by where they lie in multiples of the window L: [0, L), [L, 2L), and so on.
@@ -80,6 +81,26 @@ def causal_log_sums(
         len(rows),
     )
     return out[:tokens]
+
+
+def largest_reaches(
+    queries: ComplexArray, keys: ComplexArray, bend: FloatArray, limit: float
+) -> tuple[FloatArray, IntArray, IntArray]:
+    r"""Return, for each query, the largest sum_j b_j |h_j| / max_j |h_j| over its causal keys.
+
+    With it the key that attains it, and how many keys exceed the limit; (tokens,) each.
+    """
+    reach = np.zeros(len(queries))
+    at, above = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.int64)
+    rows, columns = np.abs(queries), np.ascontiguousarray(np.abs(keys).T)
+
+    def run(part: slice) -> None:
+        _kernels.largest_reaches(
+            reach[part], at[part], above[part], rows[part], part.start, columns, bend, limit
+        )
+
+    _spread(run, len(queries))
+    return reach, at, above
 
 
 def _spread(run: Callable[[slice], Any], rows: int) -> None:

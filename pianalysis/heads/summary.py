@@ -36,9 +36,10 @@ class Bounds(Record):
 class HeadSummary(Record):
     """A checkpoint in a page.
 
-    ``witness`` is the pair and span whose deviation comes closest to the paper's bound, or is
-    furthest above it; ``moved`` the mean softmax weight of a sampled key at its own span and at
-    those of each range; ``most_excess`` the head with the largest median excess in [L, 2L);
+    ``witness`` is the sampled pair and span whose deviation comes closest to the paper's bound, or
+    is furthest above it; ``found`` the same among all causal pairs, of which ``reach_above`` can
+    exceed it at some real span; ``moved`` the mean softmax weight of a sampled key at its own span
+    and at those of each range; ``most_excess`` the head with the largest median excess in [L, 2L);
     ``main_pairs`` how many heads have their largest share on each pair index.
     """
 
@@ -50,6 +51,8 @@ class HeadSummary(Record):
     overall: Quantiles
     bounds: Bounds
     witness: dict[str, float]
+    found: dict[str, float]
+    reach_above: int
     moved: dict[str, float]
     most_excess: dict[str, float]
     main_pairs: dict[int, int]
@@ -65,9 +68,7 @@ def summarise(found: HeadStatistics) -> HeadSummary:
     table = found.table
     heads = len(table["head"])
     sampled = heads * found.tokens * found.pairs
-    closest = _place(table, int(table["paper_ratio"].argmax()))
-    for name in ("query", "key", "span", "deviation", "bound"):
-        closest[name] = float(table[f"witness_{name}"][table["paper_ratio"].argmax()])
+    closest, furthest = _witness(table, "paper", "witness"), _witness(table, "found", "found")
     most = int(table["excess_2_median"].argmax())
     excess = {name: float(table[name][most]) for name in ("excess_2_median", "excess_2_max")}
     pair, number = np.unique(table["main_pair"].astype(int), return_counts=True)
@@ -79,12 +80,18 @@ def summarise(found: HeadStatistics) -> HeadSummary:
             np.array([table[f"{form}_violations"].sum() for form in FORMS]),
             np.array([table[f"{form}_ratio"].max() for form in FORMS]),
         ),
-        closest,
+        *(closest, furthest, int(table["reach_above"].sum())),
         {end: float(table[f"mass_{end}"].mean()) for end in _MASS},
         _place(table, most) | excess,
         dict(zip(pair.tolist(), number.tolist(), strict=True)),
         float(table["slow_share"].mean()),
     )
+
+
+def _witness(table: dict[str, FloatArray], ratio: str, prefix: str) -> dict[str, float]:
+    row = int(table[f"{ratio}_ratio"].argmax())
+    names = ("query", "key", "span", "deviation", "bound")
+    return _place(table, row) | {name: float(table[f"{prefix}_{name}"][row]) for name in names}
 
 
 def _place(table: dict[str, FloatArray], row: int) -> dict[str, float]:
@@ -118,7 +125,9 @@ def text(found: HeadSummary) -> str:
             tabulate(bounds, headers=["bound", "violated", "largest ratio"], **style),
             f"of {found.bounds.checked} deviations",
             "",
-            f"closest to the paper's bound: {_named(found.witness)}",
+            f"closest to the paper's bound, sampled: {_named(found.witness)}",
+            f"of all causal pairs, {found.reach_above} can exceed it; the furthest found: "
+            f"{_named(found.found)}",
             f"largest median excess: {_named(found.most_excess)}",
             f"mean softmax weight of a key, own span and ranges: {moved}",
             f"share of sum|h| on pairs slower than the window: {found.slow_share:.3f}",
