@@ -196,6 +196,12 @@ FAULTS = {
         "_sweep.causal_log_sums(spec, query,",
         "test_heads_statistics.py",
     ),
+    "search looks at future keys": (
+        "_kernels.py",
+        "count = first + t + 1\n",
+        "count = tokens\n",
+        "test_heads_statistics.py",
+    ),
     "half-angle of the chord": (
         "heads/_pairs.py",
         "2.0 * np.sin(spec.frequencies / 4.0) ** 2",

@@ -61,14 +61,18 @@ def test_score_fan_draws_the_bands(found):
 
 
 def test_deviations_lie_on_the_right_side_of_the_line(found):
-    ax = rendered(statistics_pictures.deviation_against_bounds(found)).axes[0]
-    names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["paper's form (Eq. 5)", "corrected", "weighted"]
-    for points, form in zip(ax.collections, ("paper", "corrected", "weighted"), strict=True):
+    figure = rendered(statistics_pictures.deviation_against_bounds(found))
+    ax = figure.axes[0]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["paper's form (Eq. 5)", "corrected", "weighted", "paper's form, searched pair"]
+    *clouds, searched = ax.collections
+    for points, form in zip(clouds, ("paper", "corrected", "weighted"), strict=True):
         x, y = points.get_offsets().T
         np.testing.assert_array_equal(x, found.table[f"{form}_bound_max"])
         np.testing.assert_array_equal(y, found.table["deviation_max"])
     assert (x >= y).all()
+    x, y = searched.get_offsets().T
+    np.testing.assert_allclose(y / x, found.table["found_ratio"], rtol=1e-12)
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
