@@ -188,7 +188,7 @@ class Reader(torch.nn.Module):
 @pytest.mark.parametrize("bos", [False, True])
 def test_passkey_is_counted_at_the_distance_asked(bos):
     case = checkpoint(Reader(reach=700), letters(bos=bos))
-    found = distance.gap_passkey(case, distances=[300, 699, 700, 701, 5000], trials=3)
+    found = distance.gap_passkey(case, distances=[300, 699, 700, 701, 5000], trials=3, fillers=1)
     assert found.successes.tolist() == [3, 3, 3, 0, 0]
     assert found.k_max == {"as loaded": 700}
     assert found.bos is bos
@@ -201,7 +201,7 @@ def test_success_is_greedy_decoding(tiny):
     given, answer = prompt.tokens[: prompt.answer_at], prompt.tokens[prompt.answer_at :]
     gap = 400 - prompt.distance
     positions = torch.arange(len(prompt.tokens))
-    positions[prompt.question_at :] += gap
+    positions[prompt.rest_at :] += gap
     assert positions[prompt.answer_at - 1] - positions[prompt.key_at] == 400
     written, cache, ids = [], None, given
     with torch.inference_mode():
@@ -228,13 +228,15 @@ def test_prompt_parts_are_where_they_should_be():
         prompt = distance._Prompt.build(tokenizer, 42, 2)
         decode = tokenizer.decode
         assert decode(prompt.tokens[prompt.key_at :]).startswith("00042. Remember")
-        assert decode(prompt.tokens[prompt.question_at :]).startswith("What is the pass key?")
+        rest = decode(prompt.tokens[prompt.rest_at :])
+        assert rest.startswith("\nThe grass is green.")
+        assert rest.count("There and back again.") == 2
         assert decode(prompt.tokens[prompt.answer_at :]) == " 00042"
         assert (prompt.tokens[0] == 0) is bos
 
 
 def test_passkeys_of_a_random_model_fail_and_repeat(tiny):
-    asked = {"distances": [400, 1000], "trials": 2, "seed": 5, "extensions": PI}
+    asked = {"distances": [400, 1000], "trials": 2, "seed": 5, "fillers": 1, "extensions": PI}
     store = {}
     one, two = (distance.gap_passkey(tiny, **asked, store=s) for s in (store, None))
     assert (one.csv(), one.json()) == (two.csv(), two.json())
@@ -276,6 +278,7 @@ def test_passkey_refusals(tiny):
         distance.gap_passkey(tiny, distances=[400], seed=-1)
     with pytest.raises(TypeError, match="extensions must hold extensions, got x: 4"):
         distance.gap_passkey(tiny, distances=[400], extensions={"x": 4})
-    slow = checkpoint(tiny.model, SimpleNamespace(is_fast=False))
-    with pytest.raises(ValueError, match="where its tokens stand"):
-        distance.gap_passkey(slow, distances=[400])
+    for tokenizer in (None, SimpleNamespace(is_fast=False)):
+        slow = checkpoint(tiny.model, tokenizer)
+        with pytest.raises(ValueError, match="where its tokens stand"):
+            distance.gap_passkey(slow, distances=[400])

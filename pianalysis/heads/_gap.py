@@ -38,7 +38,9 @@ def logits(
     checkpoint: Checkpoint, tokens: list[int], positions: IntArray, keep: int
 ) -> torch.Tensor:
     """Return the logits (keep, vocabulary) of the last ``keep`` tokens."""
+    # Weights left on disk are "meta"; accelerate then moves the inputs itself.
     device = checkpoint.model.device
+    device = torch.device("cpu") if device.type == "meta" else device
     ids = torch.tensor([tokens], device=device)
     with torch.inference_mode():
         # Without a mask transformers takes a gap for the border of two packed texts and hides

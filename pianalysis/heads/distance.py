@@ -34,7 +34,7 @@ from pianalysis._validate import FloatArray
 from pianalysis.extension import Extension
 from pianalysis.heads import _gap
 from pianalysis.heads._gap import LARGEST_POSITION, IntArray, Store
-from pianalysis.heads.passkey import QUESTION, draw_key, k_max, passkey_prompt
+from pianalysis.heads.passkey import draw_key, k_max, passkey_prompt
 from pianalysis.heads.text import opening
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec
@@ -48,7 +48,8 @@ class GapLikelihood(Record):
     """Negative log-likelihood (nats a token) behind a gap, a row for each scheme and gap.
 
     Of the ``tail`` tokens behind the gap the first is predicted from before it, so ``count`` is one
-    less. ``standard_error`` treats tokens as independent, which a text's are not.
+    less. ``bos`` tells whether the text begins with the model's BOS token. ``standard_error`` treats
+    tokens as independent, which a text's are not.
     """
 
     checkpoint: str
@@ -157,7 +158,7 @@ def gap_likelihood(
     return GapLikelihood(
         **_gap.about(checkpoint, schemes),
         tokens_sha256=sha256,
-        bos=tokens[:1] == opening(checkpoint.tokenizer),
+        bos=tokens[0] == checkpoint.model.config.bos_token_id,
         prefix=prefix,
         tail=len(tokens) - prefix,
         scheme=tuple(label for label in schemes for _ in gaps),
@@ -172,7 +173,7 @@ def gap_passkey(
     distances: Sequence[int],
     trials: int = 5,
     seed: int = 0,
-    fillers: int = 1,
+    fillers: int = 20,
     extensions: Mapping[str, Extension] | None = None,
     store: Store | None = None,
 ) -> GapPasskey:
@@ -190,7 +191,7 @@ def gap_passkey(
     seed : int
         Of the keys. A key depends on seed, distance and trial alone, so all schemes get the same.
     fillers : int
-        How often the filler stands between the key and the gap, at least 0.
+        How often the filler stands between the gap and the question, at least 0.
     extensions, store
         As for ``gap_likelihood``; a unit is one scheme, distance and trial.
 
@@ -204,8 +205,10 @@ def gap_passkey(
     -----
     A trial succeeds where greedy decoding writes all five digits, in the tokens in which the prompt
     itself writes them. That is so exactly when each such token is the most likely one after the
-    true ones before it, so one forward pass decides. The prompt is the paper's (Fig. 3) with X = 0:
-    the filler that fills the distance there is a gap here, and does not distract.
+    true ones before it, so one forward pass decides. The prompt is the paper's (Fig. 3) with X = 0;
+    the gap stands right behind the sentences with the key, and most of the filler that fills the
+    distance there is missing here, so it does not distract. A small model's answers depend on the
+    fillers kept: with none the question stands alone behind the gap.
     """
     trials = _validate.whole("trials", trials)
     fillers = _validate.whole("fillers", fillers, at_least=0)
@@ -230,7 +233,7 @@ def gap_passkey(
         prompt = prompts[case]
         answer = prompt.tokens[prompt.answer_at :]
         given = prompt.tokens[:-1]
-        positions = _gap.positions(len(given), prompt.question_at, case[0] - prompt.distance)
+        positions = _gap.positions(len(given), prompt.rest_at, case[0] - prompt.distance)
         best = _gap.logits(checkpoint, given, positions, len(answer)).argmax(-1).tolist()
         return {"success": best == answer}
 
@@ -263,7 +266,7 @@ class _Prompt:
 
     tokens: list[int]
     key_at: int
-    question_at: int
+    rest_at: int
     answer_at: int
 
     @property
@@ -272,12 +275,13 @@ class _Prompt:
 
     @classmethod
     def build(cls, tokenizer: Any, key: int, fillers: int) -> _Prompt:
-        if not tokenizer.is_fast:
+        if not getattr(tokenizer, "is_fast", False):
             raise ValueError(
                 "checkpoint must have a tokenizer that tells where its tokens stand (a fast one), "
                 f"got {type(tokenizer).__name__}"
             )
         text, digits = passkey_prompt(0, fillers, key), f"{key:05d}"
+        stated = text.rindex(digits) + len(f"{digits} is the pass key.")
         encoded = tokenizer(
             f"{text} {digits}", add_special_tokens=False, return_offsets_mapping=True
         )
@@ -286,6 +290,6 @@ class _Prompt:
         ends = [end for _, end in encoded["offset_mapping"]]
         at = [
             len(start) + next(i for i, end in enumerate(ends) if end > character)
-            for character in (text.index(digits), text.index(QUESTION), len(text))
+            for character in (text.index(digits), stated, len(text))
         ]
         return cls(start + encoded["input_ids"], *at)
