@@ -48,8 +48,8 @@ class GapLikelihood(Record):
     """Negative log-likelihood (nats a token) behind a gap, a row for each scheme and gap.
 
     Of the ``tail`` tokens behind the gap the first is predicted from before it, so ``count`` is one
-    less. ``bos`` tells whether the text begins with the model's BOS token. ``standard_error`` treats
-    tokens as independent, which a text's are not.
+    less. ``bos`` tells whether the text begins with the model's BOS token. ``standard_error``
+    treats tokens as independent, which a text's are not.
     """
 
     checkpoint: str
@@ -173,7 +173,7 @@ def gap_passkey(
     distances: Sequence[int],
     trials: int = 5,
     seed: int = 0,
-    fillers: int = 20,
+    fillers: int = 5,
     extensions: Mapping[str, Extension] | None = None,
     store: Store | None = None,
 ) -> GapPasskey:
