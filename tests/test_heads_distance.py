@@ -235,6 +235,15 @@ def test_prompt_parts_are_where_they_should_be():
         assert (prompt.tokens[0] == 0) is bos
 
 
+def test_fillers_give_way_to_short_distances():
+    tokenizer = letters()
+    own = [distance._Prompt.build(tokenizer, 7, n).distance for n in range(4)]
+    assert sorted(own) == own
+    assert distance._fitting(tokenizer, 7, 3, own[3] + 5).distance == own[3]
+    assert distance._fitting(tokenizer, 7, 3, own[3] - 1).distance == own[2]
+    assert distance._fitting(tokenizer, 7, 3, own[0]).distance == own[0]
+
+
 def test_passkeys_of_a_random_model_fail_and_repeat(tiny):
     asked = {"distances": [400, 1000], "trials": 2, "seed": 5, "fillers": 1, "extensions": PI}
     store = {}
@@ -270,7 +279,9 @@ def test_likelihood_refusals(arguments, message, tiny, tokens):
 
 
 def test_passkey_refusals(tiny):
-    with pytest.raises(ValueError, match=r"distances must be at least \d+, the prompt's own"):
+    with pytest.raises(
+        ValueError, match=r"distances must be at least \d+, the prompt's own without"
+    ):
         distance.gap_passkey(tiny, distances=[3, 400])
     with pytest.raises(ValueError, match="trials must be an integer of at least 1, got 0"):
         distance.gap_passkey(tiny, distances=[400], trials=0)

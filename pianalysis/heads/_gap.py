@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+import pianalysis
 from pianalysis import _validate
 from pianalysis.extension import Extension
 from pianalysis.heads.apply import extended
@@ -73,7 +74,10 @@ def run(
     with tqdm(total=len(schemes) * len(cases), unit="unit", disable=None, leave=False) as bar:
         for label, extension in schemes.items():
             bar.set_description(label)
-            scheme = [checkpoint.digest, str(model.dtype), described(extension)]
+            scheme = [
+                *(pianalysis.__version__, checkpoint.digest, str(model.dtype)),
+                described(extension),
+            ]
             for case, inputs in cases.items():
                 named = json.dumps([*scheme, inputs], sort_keys=True)
                 key = hashlib.sha256(named.encode()).hexdigest()

@@ -9,8 +9,9 @@ What a gap measures is the position embedding alone: does attention across so la
 find its key, and does it damage the rest. What it does not measure:
 
 - No token stands in the gap, so no key competes there, and the entropy of the softmax does not
-  grow as it does with a long text. Success across a gap is necessary for success on a long text,
-  not sufficient.
+  grow as it does with a long text: success across a gap promises none on a long text.
+- No model was trained on texts with a hole, so failure across a gap does not prove that a whole
+  text of that length fails.
 - Spans fall into two clusters, short ones inside each part and those of g and more; a long text
   has all spans at once.
 - A layer with a sliding attention window counts tokens, not positions: it looks across the gap.
@@ -185,13 +186,14 @@ def gap_passkey(
         The model; measured as loaded, and with each extension.
     distances : sequence of int
         Tokens from the key's first digit to the last token of the question, increasing; at least
-        the prompt's own, which the error names.
+        that of the prompt without filler, which the error names.
     trials : int
         Keys a distance; the paper takes 10.
     seed : int
         Of the keys. A key depends on seed, distance and trial alone, so all schemes get the same.
     fillers : int
-        How often the filler stands between the gap and the question, at least 0.
+        How often the filler stands between the gap and the question, at least 0; less often where
+        the distance is too short for that.
     extensions, store
         As for ``gap_likelihood``; a unit is one scheme, distance and trial.
 
@@ -216,18 +218,12 @@ def gap_passkey(
     distances = _gap.listed("distances", distances, at_least=1, at_most=LARGEST_POSITION)
     schemes = _gap.schemes(checkpoint, extensions)
     prompts = {
-        (distance, trial): _Prompt.build(
-            checkpoint.tokenizer, draw_key(seed, distance, trial), fillers
+        (distance, trial): _fitting(
+            checkpoint.tokenizer, draw_key(seed, distance, trial), fillers, distance
         )
         for distance in distances
         for trial in range(trials)
     }
-    shortest = max(prompt.distance for prompt in prompts.values())
-    if min(distances) < shortest:
-        raise ValueError(
-            f"distances must be at least {shortest}, the prompt's own from key to question, "
-            f"got {min(distances)}"
-        )
 
     def measure(case: tuple[int, int]) -> dict[str, Any]:
         prompt = prompts[case]
@@ -257,6 +253,18 @@ def gap_passkey(
         scheme=tuple(label for label in schemes for _ in distances),
         distance=np.array(distances * len(schemes)),
         successes=successes.ravel(),
+    )
+
+
+def _fitting(tokenizer: Any, key: int, fillers: int, distance: int) -> _Prompt:
+    """Return the prompt with as many fillers as the distance has room for."""
+    for count in range(fillers, -1, -1):
+        prompt = _Prompt.build(tokenizer, key, count)
+        if prompt.distance <= distance:
+            return prompt
+    raise ValueError(
+        f"distances must be at least {prompt.distance}, the prompt's own without filler, "
+        f"got {distance}"
     )
 
 
