@@ -164,12 +164,8 @@ class Reader(torch.nn.Module):
 
     def __init__(self, reach):
         super().__init__()
-        self.embed = torch.nn.Embedding(260, 1)
         self.reach, self.device, self.dtype = reach, torch.device("cpu"), torch.float32
         self.tokenizer = letters()
-
-    def get_input_embeddings(self):
-        return self.embed
 
     def forward(self, input_ids, position_ids, attention_mask, use_cache, logits_to_keep):
         ids, positions = input_ids[0].tolist(), position_ids[0].tolist()

@@ -125,7 +125,7 @@ def about(checkpoint: Checkpoint, schemes: Mapping[str, Extension | None]) -> di
 
 def vocabulary_ids(checkpoint: Checkpoint, tokens: Sequence[int]) -> list[int]:
     """Return tokens as ints of the model's vocabulary."""
-    last = checkpoint.model.get_input_embeddings().num_embeddings - 1
+    last = checkpoint.model.config.get_text_config().vocab_size - 1
     return [_validate.whole("tokens", token, at_least=0, at_most=last) for token in tokens]
 
 

@@ -159,7 +159,7 @@ def gap_likelihood(
     return GapLikelihood(
         **_gap.about(checkpoint, schemes),
         tokens_sha256=sha256,
-        bos=tokens[0] == checkpoint.model.config.bos_token_id,
+        bos=tokens[0] == checkpoint.model.config.get_text_config().bos_token_id,
         prefix=prefix,
         tail=len(tokens) - prefix,
         scheme=tuple(label for label in schemes for _ in gaps),
