@@ -55,9 +55,10 @@ class FirstWrong(Record):
     """The first position with a phase error above ``tolerance``, and where no other follows.
 
     No position below ``first`` is wrong and every one in [``always``, ``stop``) is; None where
-    there is no such position below ``stop``. ``error`` encloses the error at ``first``, of the pair
-    ``pair``. ``settled`` counts phases within float64's own error of the tolerance, settled in ball
-    arithmetic.
+    there is no such position below ``stop``. An ``always`` close to ``stop`` is an accident of
+    where the search ends. ``error`` encloses the error at ``first``, of the pair ``pair``; None
+    where that position overflows. ``settled`` counts phases within float64's own error of the
+    tolerance, settled in ball arithmetic.
     """
 
     model: RopeSpec | Extension
