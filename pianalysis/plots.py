@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 _MOST_TICKS = 5
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
 def new_figure(
@@ -233,8 +233,12 @@ def paths(
     xlabel: str,
     ylabel: str,
     title: str = "",
+    within: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Axes:
-    """Draw one path of markers a series, small to large along it, on log-log axes."""
+    """Draw one path of markers a series, small to large along it, on log-log axes.
+
+    ``within`` cuts the view to ((left, right), (bottom, top)).
+    """
     with style.applied():
         for index, (label, (x, y)) in enumerate(series.items()):
             color = style.CYCLE[index % len(style.CYCLE)]
@@ -244,7 +248,7 @@ def paths(
                 y,
                 s=np.linspace(14, 42, len(x)) if len(x) > 1 else 34,
                 color=color,
-                marker=_MARKERS[index % len(_MARKERS)],
+                marker=MARKERS[index % len(MARKERS)],
                 edgecolor="white",
                 linewidth=0.4,
                 label=label,
@@ -254,6 +258,9 @@ def paths(
         ax.set_yscale("log")
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
+        if within:
+            ax.set_xlim(*within[0])
+            ax.set_ylim(*within[1])
         if title:
             ax.set_title(title, loc="left")
     for axis, limits in (("x", ax.get_xlim()), ("y", ax.get_ylim())):
@@ -261,141 +268,10 @@ def paths(
     return ax
 
 
-def fan(
-    x: FloatArray,
-    bands: Mapping[str, tuple[FloatArray, FloatArray]],
-    middle: FloatArray,
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
-) -> Axes:
-    """Draw nested ranges over x, the widest first and palest, and the median as a line."""
-    with style.applied():
-        for depth, (label, (low, high)) in enumerate(bands.items(), start=1):
-            shade = 0.55 * depth / len(bands)
-            ax.fill_between(x, low, high, color=style.BLUE, alpha=shade, linewidth=0, label=label)
-        ax.plot(x, middle, color=style.BLACK, label="median")
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-        ax.legend(loc="best")
-    return ax
-
-
-def heatmap(
-    values: FloatArray,
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str,
-    label: str,
-    limit: float,
-    title: str = "",
-) -> Axes:
-    """Draw a matrix as a map, rows upwards, colours from -limit (blue) through white to limit.
-
-    ``label`` names the quantity beside the colour bar; NaN leaves a cell blank.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    with style.applied():
-        image = ax.imshow(
-            values,
-            cmap="RdBu_r",
-            vmin=-limit,
-            vmax=limit,
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-        )
-        ax.grid(visible=False)
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(integer=True))
-        if label:
-            ax.figure.colorbar(image, ax=ax, label=label)
-    return ax
-
-
-def scatter(
-    series: Mapping[str, tuple[FloatArray, FloatArray]],
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
-    legend: Any = "best",
-) -> Axes:
-    """Draw one cloud of points a series on log-log axes; points at 0 have no place there."""
-    with style.applied():
-        for index, (label, (x, y)) in enumerate(series.items()):
-            ax.scatter(
-                x,
-                y,
-                s=7,
-                color=style.CYCLE[index % len(style.CYCLE)],
-                marker=_MARKERS[index % len(_MARKERS)],
-                linewidth=0,
-                alpha=0.7,
-                label=label,
-            )
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-        if legend:
-            ax.legend(loc=legend)
-    return ax
-
-
-def dots(
-    rows: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str = "",
-    title: str = "",
-) -> Axes:
-    """Draw one row a name, top to bottom, with a marker a series on a logarithmic axis.
-
-    Values that are not finite have no marker.
-    """
-    with style.applied():
-        spread = np.linspace(-0.28, 0.28, len(series))
-        for index, (label, values) in enumerate(series.items()):
-            known = np.isfinite(values)
-            ax.plot(
-                np.asarray(values)[known],
-                (np.arange(len(rows)) + spread[index])[known],
-                linestyle="none",
-                color=style.CYCLE[index % len(style.CYCLE)],
-                marker=_MARKERS[index % len(_MARKERS)],
-                markersize=4.5,
-                label=label,
-            )
-        ax.set_xscale("log")
-        ax.set_yticks(range(len(rows)), rows)
-        ax.invert_yaxis()
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-    return ax
-
-
 def _round_numbers(low: float, high: float) -> list[float]:
-    """Return 1, 2, 5 times powers of ten inside the limits, or the powers alone if too many."""
+    """Return round numbers inside the limits, as many as fit: 1, 2, 5 times powers of ten or so."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         values = [m * 10.0**k for k in decades for m in steps if low <= m * 10.0**k <= high]
         if len(values) <= _MOST_TICKS:
             break

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from paper_repro.claims import Claim
-from pianalysis import RopeSpec, first_wrong, phase_error, plots, preset, style
+from pianalysis import RopeSpec, charts, first_wrong, phase_error, plots, preset, style
 from pianalysis._low_precision import PIPELINES
 from pianalysis._validate import FloatArray
 from pianalysis.compare import comparable_extensions
@@ -138,7 +138,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         plots.legend_below(ax, columns=2)
     first: Any = records["phase_error_first"]
     other, ax = plots.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    plots.dots(
+    charts.dots(
         SCHEMES,
         {name: first.by_scheme(name) for name in PIPELINES},
         ax=ax,

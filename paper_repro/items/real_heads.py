@@ -39,5 +39,5 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
-    """Judge nothing of the paper's own: it measures no head. The printed bound is another item's."""
+    """Judge nothing of the paper's own, which measures no head."""
     return []

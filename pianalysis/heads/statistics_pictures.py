@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pianalysis import plots, style
+from pianalysis import charts, plots, style
 from pianalysis._validate import FloatArray
 from pianalysis.heads.statistics import HeadStatistics
 from pianalysis.heads.summary import WorstCaseCurve
@@ -21,7 +21,7 @@ def head_map(found: HeadStatistics) -> Figure:
     limit = max(float(np.nanmax(np.abs(grid))) for _, grid in panels) or 1.0
     figure, axes = plots.new_figure(1, len(panels), width=style.TEXT_WIDTH, height=3.0)
     for (end, grid), ax in zip(panels, axes, strict=True):
-        plots.heatmap(
+        charts.heatmap(
             grid,
             ax=ax,
             xlabel="head",
@@ -50,7 +50,7 @@ def score_fan(found: HeadStatistics) -> Figure:
     """Draw quantiles of the signed score of all heads against the span."""
     bands = found.bands
     figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.9)
-    plots.fan(
+    charts.fan(
         np.sqrt(bands.first * bands.last),
         {"5 to 95%": (bands.p05, bands.p95), "25 to 75%": (bands.p25, bands.p75)},
         bands.median,
@@ -96,7 +96,7 @@ def deviation_against_bounds(found: HeadStatistics) -> Figure:
         table["found_bound"][reached],
         table["found_deviation"][reached],
     )
-    plots.scatter(
+    charts.scatter(
         series,
         ax=ax,
         xlabel="bound (logits)",
@@ -116,7 +116,7 @@ def growth_against_worst_case(found: HeadStatistics, curve: WorstCaseCurve | Non
     """
     table = found.table
     figure, ax = plots.new_figure(height=2.9)
-    plots.scatter(
+    charts.scatter(
         {
             "median of a head": (table["limit_median"], table["growth_median"]),
             "largest of a head": (table["growth_limit"], table["growth_max"]),
