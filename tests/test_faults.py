@@ -250,6 +250,42 @@ FAULTS = {
         "* unit(-phase)).conjugate().arg()",
         "test_phase_error.py",
     ),
+    "a gap taken for packed texts": (
+        "heads/_gap.py",
+        "attention_mask=torch.ones_like(ids),",
+        "attention_mask=None,",
+        "test_heads_distance.py",
+    ),
+    "gap one token late": (
+        "heads/_gap.py",
+        "positions[before:] += gap",
+        "positions[before + 1 :] += gap",
+        "test_heads_distance.py",
+    ),
+    "passkey distance off by one": (
+        "heads/distance.py",
+        "self.answer_at - 1 - self.key_at",
+        "self.answer_at - self.key_at",
+        "test_heads_distance.py",
+    ),
+    "attention factor left out of a model": (
+        "heads/apply.py",
+        'setattr(module, prefix + "attention_scaling", extension.attention_factor)',
+        "pass",
+        "test_heads_apply.py",
+    ),
+    "a model's own dynamic scheme left on": (
+        "heads/apply.py",
+        'module.rope_type = "default"',
+        "pass",
+        "test_heads_apply.py",
+    ),
+    "k_max beyond a failed distance": (
+        "heads/passkey.py",
+        "            break\n        reached",
+        "            continue\n        reached",
+        "test_heads_text.py",
+    ),
 }
 
 
