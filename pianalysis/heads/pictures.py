@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pianalysis.heads.distance import GapLikelihood, GapPasskey
+
+_REACH: dict[str, Any] = {"color": style.SKY, "linewidth": 3.0}
+_COUNTED: dict[str, Any] = {
+    **{"s": 105, "cmap": "Greys", "vmin": 0.0, "vmax": 1.6},
+    **{"edgecolor": style.BLACK, "linewidth": 0.5, "zorder": 3},
+}
+_NUMBER: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 6, "zorder": 4}
 
 
 def likelihood_picture(record: GapLikelihood) -> Figure:
@@ -38,47 +45,41 @@ def likelihood_picture(record: GapLikelihood) -> Figure:
 
 
 def passkey_picture(record: GapPasskey) -> Figure:
-    """Draw passkeys read out against distance: a row a scheme, a line up to its k_max."""
+    """Draw passkeys read out: a row a scheme, a column a distance, a line up to each k_max."""
     labels = list(dict.fromkeys(record.scheme))
-    rows = np.array([labels.index(label) for label in record.scheme])
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=1.2 + 0.3 * len(labels))
+    distances = sorted(set(record.distance.tolist()))
+    rows = [labels.index(label) for label in record.scheme]
+    columns = np.searchsorted(distances, record.distance)
+    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=1.3 + 0.3 * len(labels))
     with style.applied():
         for row, label in enumerate(labels):
-            ax.plot([0, record.k_max[label]], [row, row], color=style.SKY, linewidth=3.0)
-        ax.scatter(
-            record.distance,
-            rows,
-            s=105,
-            c=record.successes / record.trials,
-            cmap="Greys",
-            vmin=0.0,
-            vmax=1.6,
-            edgecolor=style.BLACK,
-            linewidth=0.5,
-            zorder=3,
-        )
-        for distance, row, count in zip(record.distance, rows, record.successes, strict=True):
-            ax.text(
-                distance, row, f"{count}", ha="center", va="center_baseline", fontsize=6, zorder=4
-            )
+            if record.k_max[label]:
+                ax.plot([0, distances.index(record.k_max[label])], [row, row], **_REACH)
+        ax.scatter(columns, rows, c=record.successes / record.trials, **_COUNTED)
+        for column, row, count in zip(columns, rows, record.successes, strict=True):
+            ax.text(column, row, f"{count}", **_NUMBER)
         ax.set_yticks(range(len(labels)), labels)
-        ax.set_ylim(len(labels) - 0.4, -0.6)
-        ax.set_xlabel("distance from key to question (tokens)")
+        ax.set_xticks(range(len(distances)), [f"{distance}" for distance in distances])
+        ax.tick_params(axis="x", labelrotation=45 if len(distances) > 12 else 0)
+        ax.set_xlim(-0.6, len(distances) - 0.4)
+        ax.set_ylim(len(labels) - 0.2, -0.6)
+        ax.set_xlabel("distance from key to question (tokens, not to scale)")
         ax.set_title(
             f"{record.checkpoint}: passkeys read out of {record.trials}; line: up to k_max",
             loc="left",
         )
-    _window(record.spec.context_window, "context window", ax=ax)
+    inside = np.searchsorted(distances, record.spec.context_window, side="right")
+    _window(float(inside) - 0.5, "beyond the context window", ax=ax)
     return figure
 
 
-def _window(tokens: int, text: str, *, ax: Axes) -> None:
-    """Mark where the pretrained window ends on the axis of distances."""
+def _window(place: float, text: str, *, ax: Axes) -> None:
+    """Mark where the pretrained window ends on the x axis."""
     with style.applied():
-        ax.axvline(tokens, color=style.GREY, linestyle="--", linewidth=0.8)
+        ax.axvline(place, color=style.GREY, linestyle="--", linewidth=0.8)
         ax.annotate(
             text,
-            (tokens, 0.0),
+            (place, 0.0),
             xycoords=("data", "axes fraction"),
             xytext=(3, 3),
             textcoords="offset points",
