@@ -31,7 +31,7 @@ from pianalysis.extension import (
     extension_from_hf,
 )
 from pianalysis.fits import exact_fit_spread, fit_score
-from pianalysis.phase_error import FirstWrong, PhaseError, first_wrong, phase_error
+from pianalysis.precision import FirstWrong, PhaseError, first_wrong, phase_error
 from pianalysis.presets import PRESETS, preset
 from pianalysis.resolution import (
     SchemeProfile,

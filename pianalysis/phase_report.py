@@ -15,7 +15,7 @@ from pianalysis import compare_report, report
 from pianalysis._low_precision import PIPELINES
 from pianalysis._validate import FloatArray, whole
 from pianalysis.extension import Extension, Unscaled
-from pianalysis.phase_error import first_wrong, phase_error
+from pianalysis.precision import first_wrong, phase_error
 from pianalysis.records import Record, plain
 from pianalysis.rope import RopeSpec
 

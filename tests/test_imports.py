@@ -48,7 +48,7 @@ ORDER = (
     "_low_precision",
     "_emulation",
     "_phase_search",
-    "phase_error",
+    "precision",
     "resolution",
     "compare",
     "report",
