@@ -32,6 +32,7 @@ ITEMS = (
     "basis",
     "schemes",
     "phase_error",
+    "real_heads",
     "tables",
 )
 _VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "clarabel", "sympy")

@@ -1,6 +1,35 @@
-"""Real heads: queries and keys of a checkpoint, layer by layer, to measure the bounds on."""
+"""Real heads: a checkpoint's queries and keys, layer by layer, and the bounds measured on them."""
 
+from pianalysis.heads.apply import extended
 from pianalysis.heads.capture import LayerHeads, visit_layers
 from pianalysis.heads.checkpoint import Checkpoint, open_checkpoint
+from pianalysis.heads.distance import GapLikelihood, GapPasskey, gap_likelihood, gap_passkey
+from pianalysis.heads.measurement import Measurement, measure
+from pianalysis.heads.statistics import (
+    HeadStatistics,
+    LayerStatistics,
+    combine,
+    layer_statistics,
+)
+from pianalysis.heads.summary import HeadSummary, summarise, worst_case_curve
 
-__all__ = ["Checkpoint", "LayerHeads", "open_checkpoint", "visit_layers"]
+__all__ = [
+    "Checkpoint",
+    "GapLikelihood",
+    "GapPasskey",
+    "HeadStatistics",
+    "HeadSummary",
+    "LayerHeads",
+    "LayerStatistics",
+    "Measurement",
+    "combine",
+    "extended",
+    "gap_likelihood",
+    "gap_passkey",
+    "layer_statistics",
+    "measure",
+    "open_checkpoint",
+    "summarise",
+    "visit_layers",
+    "worst_case_curve",
+]

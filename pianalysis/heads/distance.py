@@ -256,6 +256,15 @@ def gap_passkey(
     )
 
 
+def shortest_distance(tokenizer: Any) -> int:
+    """Return a distance at which every key's prompt fits, without filler.
+
+    Keys differ in their number of tokens by at most the digits: five, twice between the key's first
+    digit and the question.
+    """
+    return _Prompt.build(tokenizer, 0, 0).distance + 10
+
+
 def _fitting(tokenizer: Any, key: int, fillers: int, distance: int) -> _Prompt:
     """Return the prompt with as many fillers as the distance has room for."""
     for count in range(fillers, -1, -1):

@@ -20,7 +20,13 @@ from pianalysis.extension import Extension
 from pianalysis.heads._gap import Store
 from pianalysis.heads.capture import LayerHeads, visit_layers
 from pianalysis.heads.checkpoint import Checkpoint
-from pianalysis.heads.distance import GapLikelihood, GapPasskey, gap_likelihood, gap_passkey
+from pianalysis.heads.distance import (
+    GapLikelihood,
+    GapPasskey,
+    gap_likelihood,
+    gap_passkey,
+    shortest_distance,
+)
 from pianalysis.heads.statistics import (
     HeadStatistics,
     LayerStatistics,
@@ -96,7 +102,9 @@ def measure(
         ),
         gap_passkey(
             checkpoint,
-            distances=default_distances(spec.context_window),
+            distances=default_distances(
+                spec.context_window, shortest_distance(checkpoint.tokenizer)
+            ),
             trials=trials,
             seed=seed,
             extensions=extensions,
@@ -149,10 +157,10 @@ def default_gaps(window: int, tokens: int) -> list[int]:
     return [0, *sorted({gap for gap in reach if gap > 0})]
 
 
-def default_distances(window: int) -> list[int]:
+def default_distances(window: int, shortest: int) -> list[int]:
     """Return passkey distances to twice the window, more of them around it."""
     shares = (1 / 32, 0.25, 0.5, 0.75, 0.875, 1.0, 1.125, 1.25, 1.5, 2.0)
-    return sorted({max(round(share * window), 64) for share in shares})
+    return sorted({max(round(share * window), shortest) for share in shares})
 
 
 def _curve(spec: RopeSpec) -> WorstCaseCurve | None:

@@ -51,6 +51,10 @@ def measure_model(
     out = Path(folder)
     if not out.is_dir():
         raise ValueError(f"out must be an existing directory, got {str(folder)!r}")
+    _validate.whole("tokens", tokens, at_least=8)
+    for name, value in (("pairs", pairs), ("trials", trials)):
+        _validate.whole(name, value)
+    _validate.whole("seed", seed, at_least=0)
     if (scheme is None) != (factor is None):
         raise ValueError("scheme and factor go together, got one of them")
     if scheme is not None:
@@ -105,11 +109,12 @@ def records(found: Measurement) -> dict[str, Record]:
         return HeadColumns(statistics.meanings, curve, table)
 
     bounds = [f"{form}_{what}" for form in FORMS for what in ("bound_max", "violations", "ratio")]
+    searched = [f"found_{what}" for what in ("ratio", "deviation", "bound", "query", "key", "span")]
     growth = ("limit_median", "growth_median", "growth_limit", "growth_max")
     out: dict[str, Record] = {
         "heads_map": statistics,
         "heads_bands": statistics.bands,
-        "heads_bounds": chosen("deviation_max", *bounds),
+        "heads_bounds": chosen("deviation_max", *bounds, *searched),
         "heads_growth": chosen(*growth, curve=found.curve),
         "heads_likelihood": found.likelihood,
         "heads_passkey": found.passkey,
