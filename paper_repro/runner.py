@@ -69,11 +69,17 @@ def provenance(name: str, seed: int) -> dict[str, Any]:
 
 
 def _digest(name: str) -> str:
-    """Hash the library, the item's own file and the paper's tables."""
+    """Hash what the item rests on: the library, its own file and the paper's tables.
+
+    ``heads`` and ``finetune`` are packages of their own: only the items that name them in
+    ``PACKAGES`` depend on them.
+    """
     library, repro = Path(pianalysis.__file__).parent, Path(__file__).parent
-    paths = sorted(library.rglob("*.py")) + sorted((repro / "paper").glob("*.csv"))
+    used = getattr(load(name), "PACKAGES", ())
+    left_out = {library / package for package in {"heads", "finetune"} - set(used)}
+    paths = [p for p in sorted(library.rglob("*.py")) if not left_out & set(p.parents)]
     digest = hashlib.sha256()
-    for path in [*paths, repro / "items" / f"{name}.py"]:
+    for path in [*paths, *sorted((repro / "paper").glob("*.csv")), repro / "items" / f"{name}.py"]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
