@@ -33,6 +33,7 @@ def build_parser() -> OneLineParser:
     _add_compare(commands)
     _add_heads(commands)
     _add_phase_error(commands)
+    _add_plan(commands)
     return parser
 
 
@@ -245,3 +246,71 @@ def _phase_error(options: Any) -> str:
     if options.json:
         return phase_report.as_json(found)
     return f"{options.model}\n{phase_report.table(found)}"
+
+
+def _add_plan(commands: Any) -> None:
+    command = _add_model_command(
+        commands,
+        "plan",
+        _plan,
+        summary="memory, operations, time and torchrun command of a fine-tune to a longer window",
+        description="Print what extending a model by full fine-tuning takes: memory on each GPU "
+        "by part, floating-point operations, time, and the command that starts it.",
+    )
+    command.add_argument("--gpus", type=int, default=8, help="all of them (default 8)")
+    command.add_argument(
+        "--gpu-memory", type=float, default=80.0, metavar="GIB", help="of one GPU (default 80)"
+    )
+    command.add_argument(
+        "--utilisation",
+        type=float,
+        default=0.4,
+        metavar="SHARE",
+        help="of the peak that is reached (default 0.4)",
+    )
+    command.add_argument(
+        "--peak",
+        type=float,
+        default=312.0,
+        metavar="TFLOPS",
+        help="of one GPU in bfloat16 (default 312, an A100; an H100: 989)",
+    )
+    command.add_argument(
+        "--batch", type=int, help="sequences a step (default: the paper's, by size and target)"
+    )
+    command.add_argument(
+        "--micro-batch", type=int, default=1, help="sequences a GPU and pass (default 1)"
+    )
+    command.add_argument("--steps", type=int, default=1000, help="default: the paper's 1000")
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="also build the model with Position Interpolation on the meta device and pass one "
+        "sequence of the target length, without memory (needs transformers)",
+    )
+
+
+def _plan(options: Any) -> str:
+    from pianalysis.finetune import meta, plan
+
+    found = plan.plan(
+        options.model,
+        options.target,
+        gpus=options.gpus,
+        gpu_memory=options.gpu_memory,
+        utilisation=options.utilisation,
+        peak=options.peak,
+        batch=options.batch,
+        micro_batch=options.micro_batch,
+        steps=options.steps,
+        original_length=options.original_length,
+        layer_type=options.layer_type,
+    )
+    dry = None
+    if options.dry_run:
+        extension = pianalysis.PositionInterpolation(found.spec, found.target)
+        dry = meta.dry_run(plan.model_config(options.model), extension)
+    if options.json:
+        body = plain(found) if dry is None else {**plain(found), "dry_run": plain(dry)}
+        return json.dumps(body, indent=2, allow_nan=False)
+    return plan.table(found) if dry is None else f"{plan.table(found)}\n\n{meta.line(dry)}"
