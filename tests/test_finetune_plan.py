@@ -116,8 +116,9 @@ def test_states_are_shared_by_all_gpus():
     )
     for part in ("weights", "gradients", "optimizer"):
         assert getattr(one, part) == 4 * getattr(four, part)
-    for part in ("activations", "loss", "layer"):
-        assert getattr(one, part) == getattr(four, part)
+    two = cost.training_memory(sizes, 32, micro_batch=1, gpus=2, checkpointing=True)
+    for part in ("gathered", "activations", "loss", "layer"):
+        assert getattr(two, part) == getattr(four, part)
 
 
 def saved_bytes(model, ids):
@@ -158,11 +159,26 @@ def test_saved_under_checkpointing_are_the_inputs_of_the_layers():
     enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
     enable({"use_reentrant": False})
     sizes, tokens = Architecture.from_hf(TINY), 48
-    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=1, checkpointing=True)
+    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=2, checkpointing=True)
     expected = found.activations - tokens * 2 * cost.COMPUTE * sizes.head_dim  # held by no graph
     expected += cost.norm_activations(sizes, tokens) + cost.MASTER * tokens * sizes.vocabulary
     # Besides: the loss's total weight, and the padding label, which a single row keeps alive.
     assert saved_bytes(model, ids_of(TINY, tokens)) - expected == 4 + 8
+
+
+def test_saved_on_one_gpu_are_inputs_in_float32():
+    model = model_of(TINY)
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})
+    sizes, tokens = Architecture.from_hf(TINY), 48
+    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=1, checkpointing=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        measured = saved_bytes(model, ids_of(TINY, tokens))
+    measured -= cost.COMPUTE * sizes.vocabulary * sizes.hidden  # the output matrix's copy
+    expected = found.activations - tokens * 2 * cost.COMPUTE * sizes.head_dim
+    # The last norm: input and normed in float32, the weighted output's copy in bfloat16.
+    expected += tokens * (10 * sizes.hidden + 4) + cost.MASTER * tokens * sizes.vocabulary
+    assert measured - expected == 4 + 8
 
 
 def peak_bytes(config, tokens, *, checkpointing):
@@ -191,7 +207,7 @@ def test_the_peak_of_a_step(vocabulary, at_loss, checkpointing):
     config = {**TINY, "hidden_size": 256, "intermediate_size": 688, "vocab_size": vocabulary}
     config["num_hidden_layers"] = 6
     sizes, tokens = Architecture.from_hf(config), 1024
-    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=1, checkpointing=checkpointing)
+    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=2, checkpointing=checkpointing)
     estimate = found.activations + max(found.loss, found.layer)
     ratio = estimate / peak_bytes(config, tokens, checkpointing=checkpointing)
     assert (found.loss > found.layer) == at_loss
@@ -244,23 +260,54 @@ def test_operations_computed_again_are_those_torch_counts():
 
 
 def test_committed_recipes_are_the_table(root, tmp_path):
-    written = {path.name: path.read_text() for path in published.write(tmp_path)}
-    committed = {path.name: path.read_text() for path in (root / "recipes").glob("*.json")}
-    assert written == committed, 'run: pianalysis.finetune.published.write("recipes")'
-    assert len(committed) == 10
+    def texts(folder):
+        return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.json")}
+
+    published.write(tmp_path)
+    assert texts(root / "recipes") == texts(tmp_path), 'run published.write("recipes")'
+    assert len(texts(tmp_path)) == 10 + 1 + 4
 
 
 def test_recipes_hold_the_papers_settings():
     for name, target in published.RECIPES:
-        found = published.recipe(name, target)
+        found, source = published.recipe(name, target), published.source(name, target)
         small = name in ("llama-7b", "llama-13b")
         first = target == 8192 and name != "llama-65b"
         assert found["learning_rate"] == (2e-5 if small else 1e-5)
-        assert (found["batch"], found["gpus"]) == ((64, 32) if first else (128, 128))
-        assert found["steps"] == 1000
-        assert (found["warmup_steps"], found["warmup_from"]) == (20, 0.1)
-        assert (found["betas"], found["weight_decay"]) == ([0.9, 0.95], 0.0)
-        assert ("no result" in found["source"]) == (target not in published.TESTED[name])
+        assert (found["batch"], source["gpus"]) == ((64, 32) if first else (128, 128))
+        assert (found["steps"], found["scheme"]) == (1000, "linear")
+        assert (source["warmup_steps"], source["warmup_start"]) == (20, 0.1)
+        assert (source["betas"], source["weight_decay"]) == ([0.9, 0.95], 0.0)
+        assert source["result_in_the_paper"] == (target in published.TESTED[name])
+        assert "section 3.1" in source["settings"]
+
+
+def test_training_takes_the_recipes_as_they_are(root):
+    from pianalysis.finetune import recipe as training
+
+    sources = json.loads((root / "recipes" / "sources.json").read_text())
+    for name, target in published.RECIPES:
+        stem = published.recipe_name(name, target)
+        found = training.Recipe.from_json((root / "recipes" / f"{stem}.json").read_text())
+        sizes = Architecture.from_hf(published.llama_config(name))
+        own = training.Recipe(scheme="linear", target=target, steps=1, sequence_length=target)
+        assert own.peak_rate(sizes.parameters) == found.learning_rate
+        assert found.extension(pia.preset(name)) == pia.PositionInterpolation(
+            pia.preset(name), target
+        )
+        assert found.accumulation(sources[stem]["gpus"]) >= 1
+        # What every run has in common is in the code that runs them.
+        source = sources[stem]
+        assert source["betas"] == list(training.BETAS)
+        assert source["weight_decay"] == training.WEIGHT_DECAY
+        assert source["warmup_steps"] == training.WARMUP_STEPS
+        assert source["warmup_start"] == training.WARMUP_START
+
+
+def test_configs_of_the_recipes_can_be_planned(root):
+    for name in published.TESTED:
+        found, own = plan(str(root / "recipes" / name), 8192), plan(name, 8192)
+        assert (found.architecture, found.spec) == (own.architecture, own.spec)
 
 
 def test_the_tested_targets_are_those_of_the_papers_tables(root):
@@ -280,7 +327,7 @@ def test_the_tested_targets_are_those_of_the_papers_tables(root):
 def test_paper_runs_fit_on_the_papers_gpus():
     for name, targets in published.TESTED.items():
         for target in targets:
-            gpus = published.recipe(name, target)["gpus"]
+            gpus = published.source(name, target)["gpus"]
             assert plan(name, target, gpus=gpus).fits, (name, target)
 
 
@@ -452,7 +499,8 @@ def test_cli_config_file_directory_and_dry_run(capsys, tmp_path):
         ("llama-7b --target 8192 --gpus 0", "gpus must be an integer of at least 1, got 0"),
         ("llama-7b --target 8192 --gpus 12", "a multiple of it (whole hosts), got 12"),
         ("llama-7b --target 8192 --batch 3", "multiple of gpus * micro_batch = 8, got 3"),
-        ("llama-7b --target 8192 --batch 0", "batch must be an integer of at least 1"),
+        ("llama-7b --target 8192 --batch 0", "batch must be an integer from 1 to"),
+        ("llama-7b --target 8192 --batch 8000000000", "batch must be an integer from 1 to"),
         ("llama-7b --target 8192 --steps 0", "steps must be an integer of at least 1"),
         ("llama-7b --target 8192 --micro-batch 0", "micro_batch must be an integer"),
         ("llama-7b --target 8192 --utilisation 1.5", "utilisation must be a finite number"),

@@ -75,7 +75,7 @@ def training_memory(
         \text{layer} = 2 T (3 f + h) \; [\, + S \text{ with checkpointing} ]
 
     S is ``layer_activations``. Without checkpointing K = l S; with it each layer's input alone is
-    kept, K = 2 T h l, and S is computed again, a layer at a time.
+    kept, K = 2 T h l (4 T h l for g = 1), and S is computed again, a layer at a time.
 
     Parameters
     ----------
@@ -98,10 +98,10 @@ def training_memory(
     Assumes scaled_dot_product_attention by a fused kernel (no length x length matrix), the loss in
     float32 over all logits at once (12 bytes a logit: log-softmax, its gradient, the gradient of
     the loss; 2 bytes: the logits), sharding that splits evenly, one layer's weights fetched
-    while another computes, and one layer's gradients on their way. On one GPU bfloat16 copies of
-    all weights are alive, as under autocast. Measured on a small model on a CPU, the peak at the
-    loss is exact; the one in a layer is up to 25% too high with checkpointing (some of S is
-    released before the largest gradients appear) and 3% too low without.
+    while another computes, and one layer's gradients on their way. On one GPU autocast keeps
+    bfloat16 copies of all weights, and float32 between the layers. Measured on a small model on a
+    CPU, the peak at the loss is exact; the one in a layer is up to 25% too high with checkpointing
+    (some of S is released before the largest gradients appear) and 3% too low without.
 
     Examples
     --------
@@ -117,7 +117,8 @@ def training_memory(
     else:
         gathered = COMPUTE * (2 * sizes.outer_parameters + 3 * sizes.layer_parameters)
     saved = layer_activations(sizes, tokens)
-    kept = COMPUTE * tokens * sizes.hidden if checkpointing else saved
+    stream = MASTER if gpus == 1 else COMPUTE  # bytes of a number between the layers
+    kept = stream * tokens * sizes.hidden if checkpointing else saved
     working = COMPUTE * tokens * (3 * sizes.intermediate + sizes.hidden)
     return Memory(
         weights=MASTER * shard,

@@ -28,6 +28,7 @@ from pianalysis.rope import RopeSpec
 
 GIB = 2.0**30
 GPUS_PER_HOST = 8
+LARGEST_BATCH = 2**20
 USABLE = 0.9  # share of a GPU's memory left by its driver, buffers and fragmentation
 A100_PEAK = 312.0  # TFLOP/s in bfloat16, dense; an H100 SXM has 989
 
@@ -50,7 +51,6 @@ class Plan(Record):
     batch: int
     micro_batch: int
     accumulation: int
-    learning_rate: float
     gpus: int
     gpu_memory: float
     memory: Memory
@@ -135,14 +135,15 @@ def plan(
     config = model_config(model)
     target = PositionInterpolation(spec, target).target
     sizes = Architecture.from_hf(config)
-    paper = schedule(sizes.parameters, target)
     gpus = _whole_hosts(gpus)
     gpu_memory = _validate.real("gpu_memory", gpu_memory, above=0.0)
     utilisation = _validate.real("utilisation", utilisation, above=0.0, at_most=1.0)
     peak = _validate.real("peak", peak, above=0.0)
     micro_batch = _validate.whole("micro_batch", micro_batch)
     steps = _validate.whole("steps", steps)
-    batch = _validate.whole("batch", paper.batch if batch is None else batch)
+    if batch is None:
+        batch = schedule(sizes.parameters, target).batch
+    batch = _validate.whole("batch", batch, at_most=LARGEST_BATCH)
     if batch % (gpus * micro_batch):
         raise ValueError(
             f"batch must be a multiple of gpus * micro_batch = {gpus * micro_batch}, got {batch}"
@@ -172,7 +173,6 @@ def plan(
         batch=batch,
         micro_batch=micro_batch,
         accumulation=batch // (gpus * micro_batch),
-        learning_rate=paper.learning_rate,
         gpus=gpus,
         gpu_memory=gpu_memory,
         memory=own,
@@ -231,7 +231,6 @@ def table(found: Plan) -> str:
         ("batch", f"{found.batch} sequences = {found.batch * found.target:,} tokens a step"),
         ("", f"{found.micro_batch} a GPU and pass, {found.accumulation} passes a step"),
         ("steps, tokens", f"{found.steps}, {found.tokens:.3g}"),
-        ("learning rate", f"{found.learning_rate:g} (the paper's rule by size)"),
         ("", ""),
         (f"MEMORY on each of {found.gpus} GPUs", "GiB, an estimate"),
         ("  weights, float32, sharded", _gib(memory.weights)),

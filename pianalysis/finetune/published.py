@@ -1,6 +1,9 @@
-"""The paper's fine-tuning runs as recipe files, all from one table.
+"""The paper's fine-tuning runs as files, all from one table.
 
-``write("recipes")`` makes the files; a test holds the committed ones against this module.
+A recipe is what ``python -m pianalysis.finetune`` takes; ``sources.json`` says of each where its
+numbers are published and what the run itself adds (optimiser, warm-up), and a folder for each
+model holds its config. ``write("recipes")`` makes them all; a test holds the committed ones
+against this module.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 
 from pianalysis import _validate
 from pianalysis.extension import PositionInterpolation
+from pianalysis.finetune.architecture import Architecture
 from pianalysis.presets import PRESETS
 from pianalysis.records import write_atomic
 
@@ -94,39 +98,54 @@ def recipe(name: str, target: int) -> dict[str, Any]:
     Examples
     --------
     >>> found = recipe("llama-65b", 8192)
-    >>> found["learning_rate"], found["batch"], found["gpus"], found["warmup_steps"]
-    (1e-05, 128, 128, 20)
+    >>> found["scheme"], found["learning_rate"], found["batch"]
+    ('linear', 1e-05, 128)
     """
-    from pianalysis.finetune.architecture import Architecture
-
-    config = llama_config(name)
-    spec = PRESETS[name].spec
-    target = PositionInterpolation(spec, target).target
-    found = schedule(Architecture.from_hf(config).parameters, target)
-    source = "section 3.1 of arXiv:2306.15595v2; scheme: Eq. 4; sizes: Table 2 of arXiv:2302.13971"
-    if target not in TESTED[name]:
-        source += "; the paper has no result at this target, its rule for batch and GPUs is kept"
+    found, target = _scheduled(name, target)
     return {
-        "name": recipe_name(name, target),
-        "source": source,
-        "not_in_the_paper": ["dtype", "gradient_checkpointing", "micro_batch"],
-        "architecture": config,
         "scheme": "linear",
-        "original_window": spec.context_window,
         "target": target,
         "steps": STEPS,
-        "learning_rate": found.learning_rate,
-        "warmup_steps": 20,
-        "warmup_from": 0.1,
-        "betas": [0.9, 0.95],
-        "weight_decay": 0.0,
+        "sequence_length": target,
         "batch": found.batch,
-        "gpus": found.gpus,
-        "sharding": "fsdp",
+        "micro_batch": 1,
+        "learning_rate": found.learning_rate,
         "dtype": "bfloat16",
         "gradient_checkpointing": True,
-        "micro_batch": 1,
     }
+
+
+def source(name: str, target: int) -> dict[str, Any]:
+    """Return where a recipe's numbers are published, and what the paper sets besides.
+
+    Examples
+    --------
+    >>> found = source("llama-7b", 32768)
+    >>> found["gpus"], found["betas"], found["result_in_the_paper"]
+    (128, [0.9, 0.95], True)
+    """
+    found, target = _scheduled(name, target)
+    return {
+        "model": name,
+        "settings": "section 3.1 of arXiv:2306.15595v2",
+        "scheme": "Eq. 4 of arXiv:2306.15595v2",
+        "sizes": "Table 2 of arXiv:2302.13971",
+        "optimizer": "AdamW",
+        "betas": [0.9, 0.95],
+        "weight_decay": 0.0,
+        "warmup_steps": 20,
+        "warmup_start": 0.1,
+        "gpus": found.gpus,
+        "sharding": "FSDP",
+        "result_in_the_paper": target in TESTED[name],
+        "not_in_the_paper": ["micro_batch", "dtype", "gradient_checkpointing"],
+    }
+
+
+def _scheduled(name: str, target: int) -> tuple[Schedule, int]:
+    sizes = Architecture.from_hf(llama_config(name))
+    target = PositionInterpolation(PRESETS[name].spec, target).target
+    return schedule(sizes.parameters, target), target
 
 
 def recipe_name(name: str, target: int) -> str:
@@ -135,10 +154,16 @@ def recipe_name(name: str, target: int) -> str:
 
 
 def write(folder: str | os.PathLike[str]) -> list[Path]:
-    """Write every recipe into an existing folder, each atomically; return the files."""
+    """Write recipes, sources and configs below an existing folder, atomically; return the files."""
+    contents: dict[str, Any] = {
+        f"{recipe_name(name, target)}.json": recipe(name, target) for name, target in RECIPES
+    }
+    contents["sources.json"] = {recipe_name(*run): source(*run) for run in RECIPES}
+    contents |= {f"{name}/config.json": llama_config(name) for name in TESTED}
     files = []
-    for name, target in RECIPES:
-        path = Path(folder) / f"{recipe_name(name, target)}.json"
-        write_atomic(path, json.dumps(recipe(name, target), indent=2) + "\n")
+    for relative, content in contents.items():
+        path = Path(folder) / relative
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, json.dumps(content, indent=2) + "\n")
         files.append(path)
     return files
