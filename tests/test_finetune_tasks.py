@@ -15,8 +15,13 @@ pytest.importorskip("transformers")
 needs_harness = pytest.mark.skipif(
     find_spec("lm_eval") is None, reason="lm_eval missing: pip install -e '.[eval]'"
 )
+needs_rouge = pytest.mark.skipif(
+    find_spec("rouge_score") is None, reason="rouge_score missing: pip install -e '.[eval]'"
+)
 
+from pianalysis.finetune import summaries  # noqa: E402
 from pianalysis.finetune import tasks as module  # noqa: E402
+from pianalysis.finetune.summaries import Report  # noqa: E402
 from pianalysis.finetune.tasks import TASKS, task_accuracy  # noqa: E402
 
 SPEC = pia.RopeSpec(16, 10_000.0, 512)
@@ -222,3 +227,156 @@ def test_a_missing_harness_is_named(tiny, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'pianalysis\[eval\]'"):
         task_accuracy(tiny)
+
+
+REPORTS = [
+    Report("The board met on Monday. " * 9, "The board met."),
+    Report("Funds were spent on roads.", "Roads took the funds."),
+]
+
+
+def ending():
+    """Letters, with an end of text."""
+    tokenizer = letters()
+    tokenizer.eos_token = "<s>"
+    return tokenizer
+
+
+def test_reports_are_read_line_by_line(tmp_path):
+    path = tmp_path / "reports.jsonl"
+    rows = [{"report": r.document, "summary": r.summary, "id": 7} for r in REPORTS]
+    rows[0]["report"] += "\u2028more"  # a line end to Python, none to JSON Lines
+    path.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n")
+    found = summaries.read_reports(path)
+    assert found == [Report(REPORTS[0].document + "\u2028more", REPORTS[0].summary), REPORTS[1]]
+    for line, message in (
+        ("{", "path must hold JSON, got .* in line 2"),
+        ('["report"]', "got another in line 2"),
+        ('{"report": "x"}', "objects with texts named report and summary, got another in line 2"),
+        ('{"report": " ", "summary": "x"}', "got another in line 2"),
+    ):
+        path.write_text(f"{json.dumps(rows[1])}\n{line}\n")
+        with pytest.raises(ValueError, match=message):
+            summaries.read_reports(path)
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_only_the_summary_bears_loss(bos):
+    tokenizer = letters(bos=bos)
+    made = summaries.summary_example(tokenizer, REPORTS[0], document_tokens=30)
+    text = tokenizer.decode(made.tokens[int(bos) :])
+    assert text == (
+        "Read the following article and then summarize it.\nThe board met on Monday. The b\n"
+        "Now summarize the above article.\nSummary: The board met."
+    )
+    assert (made.tokens[0] == 0) is bos
+    assert len(made.labels) == len(made.tokens)
+    scored = [t for t, label in zip(made.tokens, made.labels, strict=True) if label != -100]
+    assert tokenizer.decode(scored) == " The board met."
+    assert made.labels[-len(scored) :] == scored
+    # What the model reads before it writes is what it was trained behind.
+    prompt, cut = summaries._prompt(tokenizer, REPORTS[0].document, 30)
+    assert made.tokens[: made.prompt] == tokenizer(prompt)["input_ids"]
+    assert cut
+    whole = summaries.summary_example(tokenizer, REPORTS[1], document_tokens=26)
+    assert "\nFunds were spent on roads.\n" in tokenizer.decode(whole.tokens)
+
+
+def test_summaries_are_cut_and_ended():
+    tokenizer = ending()
+    report = Report("Long.", "abcdef")
+    full = summaries.summary_example(tokenizer, report)
+    assert full.tokens[-1] == full.labels[-1] == 0  # one blank, six letters, the end
+    assert len(full.tokens) - full.prompt == 8
+    for most, text in ((8, " abcdef<s>"), (7, " abcdef"), (3, " ab")):
+        cut = summaries.summary_example(tokenizer, report, summary_tokens=most)
+        assert tokenizer.decode(cut.tokens[cut.prompt :]) == text
+
+
+@needs_rouge
+def test_rouge_by_hand():
+    found = summaries.rouge("the cat sat on mats", "the cat on a mat sat")
+    # Words 5 and 6, 5 in common once stemmed; pairs 4 and 5, 1 in common; "the cat on mat" is 4.
+    assert found["rouge1"] == pytest.approx(100 * 2 * 5 / 11)
+    assert found["rouge2"] == pytest.approx(100 * 2 * 1 / 9)
+    assert found["rougeL"] == pytest.approx(100 * 2 * 4 / 11)
+    assert set(summaries.rouge("a b c", "x y z").values()) == {0.0}
+    one_way = summaries.rouge("cat", "the cat")
+    assert one_way == pytest.approx({"rouge1": 200 / 3, "rouge2": 0.0, "rougeL": 200 / 3})
+
+
+def trained(report, tokenizer):
+    """A model that has learned one summary by heart, and nothing of its prompt."""
+    model = llama(max_position_embeddings=512)
+    made = summaries.summary_example(tokenizer, report, document_tokens=30)
+    ids, labels = torch.tensor([made.tokens]), torch.tensor([made.labels])
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0)
+    for _ in range(60):
+        loss = model(ids, labels=labels).loss
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    assert loss.item() < 0.1
+    everything = model(ids, labels=ids).loss.item()
+    assert everything > 2.0  # the prompt was masked
+    return model
+
+
+@needs_rouge
+def test_a_learned_summary_is_written_ended_and_scored(tmp_path):
+    tokenizer = ending()
+    case = checkpoint(trained(REPORTS[0], tokenizer), tokenizer, SPEC)
+    store = {}
+    found = summaries.summary_scores(
+        case, REPORTS, document_tokens=30, summary_tokens=40, extensions=PI, store=store
+    )
+    texts = [unit["summary"] for unit in store.values()]
+    assert texts[0] == "The board met."
+    scores = [
+        [
+            summaries.rouge(text, report.summary)[name]
+            for text, report in zip(texts[start : start + 2], REPORTS, strict=True)
+        ]
+        for name in summaries.ROUGE
+        for start in (0, 2)
+    ]
+    table = np.array([found.rouge_1, found.rouge_2, found.rouge_l])
+    assert table.ravel() == pytest.approx(np.mean(scores, axis=1))
+    assert scores[0][0] == 100.0
+    assert found.cut.tolist() == [1, 1]
+    assert found.count.tolist() == [2, 2]
+    assert found.scheme == ("as loaded", "PI x4")
+    assert found.unfinished[0] < 2
+    known = json.loads(json.dumps(store))
+    asked = {"document_tokens": 30, "summary_tokens": 40, "extensions": PI}
+    again = summaries.summary_scores(case, REPORTS, **asked, store=known)
+    assert (again.csv(), again.json()) == (found.csv(), found.json())
+    short = summaries.summary_scores(case, REPORTS, document_tokens=30, summary_tokens=5)
+    assert short.written.tolist() == [5.0]
+    assert short.unfinished.tolist() == [2]
+
+
+def test_writing_is_greedy_without_a_cache(tiny):
+    text = summaries.summary_prompt("A short one.")
+    written, finished = summaries._write(tiny, text, 12)
+    ids = tiny.tokenizer(text)["input_ids"]
+    for token in written:
+        with torch.inference_mode():
+            assert int(tiny.model(torch.tensor([ids])).logits[0, -1].argmax()) == token
+        ids = [*ids, token]
+    assert len(written) == 12
+    assert not finished
+
+
+@needs_rouge
+def test_summary_refusals(tiny, monkeypatch):
+    with pytest.raises(ValueError, match="reports must hold at least one, got none"):
+        summaries.summary_scores(tiny, [])
+    for name in ("document_tokens", "summary_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got 0"):
+            summaries.summary_scores(tiny, REPORTS, **{name: 0})
+    with pytest.raises(ValueError, match="tokenizer must tell where its tokens stand"):
+        summaries.summary_example(None, REPORTS[0])
+    monkeypatch.setattr(summaries, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"ROUGE needs rouge-score: pip install"):
+        summaries.summary_scores(tiny, REPORTS)
