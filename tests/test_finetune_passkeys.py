@@ -107,6 +107,39 @@ def test_every_length_is_the_longest_that_fits():
         previous = fillers
 
 
+class Uneven:
+    """One token a word, but every third filler has one token more or less than the others."""
+
+    is_fast, bos_token_id = True, None
+
+    def __init__(self, more):
+        self.inner, self.more = words(), more
+
+    def __call__(self, text, **options):
+        out = self.inner(text, add_special_tokens=False, return_offsets_mapping=True)
+        pairs, seen = [], 0
+        for token, (start, end) in zip(out["input_ids"], out["offset_mapping"], strict=True):
+            seen += text[start:end] == "grass"
+            odd = text[start:end] == "grass" and seen % 3 == 0
+            pairs += [(token, (start, end))] * (1 + self.more * odd)
+        return {"input_ids": [t for t, _ in pairs], "offset_mapping": [at for _, at in pairs]}
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_fillers_of_uneven_length_still_fill_and_fit(more):
+    tokenizer = Uneven(more)
+
+    def length(fillers):
+        return len(tokenizer(f"{passkey_prompt(0, fillers, 12345)} 12345")["input_ids"])
+
+    assert length(3) - length(2) == length(2) - length(1) + more
+    for k in range(400, 1500, 7):
+        prompt, fillers = _filled(tokenizer, 12345, k)
+        assert length(fillers) == len(prompt.tokens) <= k < length(fillers + 1)
+    for k in (length(30), length(30) - 1):
+        assert _filled(tokenizer, 12345, k)[1] == (30 if k == length(30) else 29)
+
+
 def test_twenty_percent_decides():
     # Ten trials a distance: two successes of ten at the second, one of ten at the third.
     misses = {*range(10, 18), *range(20, 29)}

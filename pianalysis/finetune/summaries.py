@@ -123,8 +123,8 @@ def read_reports(path: str | os.PathLike[str]) -> list[Report]:
             found = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"path must hold JSON, got {error} in line {number}") from None
-        fields = found if isinstance(found, dict) else {}
-        report, summary = fields.get("report"), fields.get("summary")
+        fields: dict[str, Any] = found if isinstance(found, dict) else {}
+        report, summary = fields.get("report", ""), fields.get("summary", "")
         if not (_is_text(report) and _is_text(summary)):
             raise ValueError(
                 "path must hold objects with texts named report and summary, "
