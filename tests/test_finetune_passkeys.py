@@ -31,7 +31,7 @@ def words():
     import tokenizers
     import transformers
 
-    numbers = [f"{n:05d}" for n in range(100_000)]
+    numbers = ["12345", "90210"]
     text = f"{TASK} {FILLER} The pass key is . Remember it {QUESTION}".split()
     split = {part for word in text for part in (word, word.rstrip("."), word.rstrip("?"), ".", "?")}
     vocabulary = {word: i for i, word in enumerate(["<unk>", *sorted(split), *numbers])}
