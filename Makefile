@@ -28,7 +28,7 @@ python:
 
 $(READY): setup.cfg pyproject.toml constraints.txt | python
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,eval,test]'
 	@touch $(READY)
 
 models: $(MODELS)
