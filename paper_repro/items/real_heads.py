@@ -61,7 +61,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     return [
         Claim(
             "heads-theorem21",
-            "Theorem 2.1",
+            "Eq. 5",
             "The printed bound holds for the scores of a trained model",
             verdict(bool(table["found_ratio"][row] <= 1.0)),
             "|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
