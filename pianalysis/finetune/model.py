@@ -1,0 +1,105 @@
+"""The model of a run: pretrained weights, or none, in a config that carries the scheme."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import initialization
+
+from pianalysis.extension import Extension
+from pianalysis.finetune.recipe import Recipe
+from pianalysis.heads.checkpoint import open_checkpoint, ropes_differ
+from pianalysis.rope import RopeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model ready to train; ``spec`` is the pretrained RoPE, ``extension`` the scheme on it."""
+
+    name: str
+    model: Any
+    tokenizer: Any
+    spec: RopeSpec
+    extension: Extension
+    digest: str
+
+    def load_weights(self, folder: Path) -> None:
+        """Take the weights of a checkpoint that a run saved."""
+        weights: dict[str, torch.Tensor] = {}
+        try:
+            for path in sorted(folder.glob("model*.safetensors")):
+                weights |= load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: must be a whole safetensors file, got {error}") from None
+        missing = self.model.load_state_dict(weights, strict=False).missing_keys
+        left = set(missing) - set(getattr(self.model, "all_tied_weights_keys", ()))
+        if left:
+            raise ValueError(f"{folder}: must hold every weight, got no {min(left)}")
+
+
+def prepare(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    recipe: Recipe,
+    *,
+    original_length: int | None = None,
+) -> Prepared:
+    """Return the model with the recipe's scheme in its config, weights in float32.
+
+    Raises
+    ------
+    ValueError
+        What ``open_checkpoint`` refuses; layers with different RoPEs; a target below the window.
+    """
+    if isinstance(source, Mapping):
+        return _from_scratch(source, recipe, original_length)
+    found = open_checkpoint(source, original_length=original_length)
+    extension = recipe.extension(found.spec)
+    model = _empty(_extended(found.model.config, extension))
+    # The weights move over; nothing is copied.
+    model.load_state_dict(found.model.state_dict(), assign=True)
+    model.tie_weights()
+    return Prepared(found.name, model, found.tokenizer, found.spec, extension, found.digest)
+
+
+def _from_scratch(
+    source: Mapping[str, Any], recipe: Recipe, original_length: int | None
+) -> Prepared:
+    spec = RopeSpec.from_hf(source, original_length=original_length)
+    config = transformers.AutoConfig.for_model(**copy.deepcopy(dict(source)))
+    extension = recipe.extension(spec)
+    torch.manual_seed(recipe.seed)
+    factory: Any = transformers.AutoModelForCausalLM
+    model = factory.from_config(_extended(config, extension))
+    digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
+    return Prepared("from scratch", model, None, spec, extension, digest)
+
+
+def _empty(config: Any) -> Any:
+    factory: Any = transformers.AutoModelForCausalLM
+    with initialization.no_init_weights():
+        return factory.from_config(config)
+
+
+def _extended(config: Any, extension: Extension) -> Any:
+    """Return the config with the scheme; the pretrained window stays readable beside it."""
+    if ropes_differ(config):
+        raise ValueError(
+            f"the model's layers must have one RoPE, got {sorted(config.rope_parameters)}"
+        )
+    values = config.to_dict()
+    for key in ("quantization_config", "dtype"):  # of the file the weights came from
+        values.pop(key, None)
+    values |= extension.to_hf()
+    values["original_max_position_embeddings"] = extension.spec.context_window
+    return transformers.AutoConfig.for_model(**values)

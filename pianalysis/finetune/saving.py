@@ -1,0 +1,147 @@
+"""Checkpoints that are there whole or not at all, with the optimiser's state and without pickle.
+
+A checkpoint of step k is a folder ``step-00000k`` that any tool opens; below it, ``training``
+holds the tensors of AdamW. Nothing else needs saving: the learning rate, the order of the text and
+the seed of every step follow from the step's number.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+
+OPTIMISER = Path("training", "optimizer.safetensors")
+_NAME = "step-{:06d}"
+# Whole tensors on the CPU of the first process: the same file however many processes there are.
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies."""
+    return folder / _NAME.format(step)
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """Return the steps that have a checkpoint, increasing."""
+    names = (re.fullmatch(r"step-(\d{6,})", path.name) for path in folder.glob("step-*"))
+    return sorted(int(match[1]) for match in names if match)
+
+
+def resumable_step(folder: Path) -> int | None:
+    """Return the last step whose checkpoint holds the optimiser's state, or None."""
+    steps = [s for s in saved_steps(folder) if (checkpoint_folder(folder, s) / OPTIMISER).exists()]
+    return steps[-1] if steps else None
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: Any, optimizer: Any, tokenizer: Any, *, writes: bool
+) -> None:
+    """Write the checkpoint of a step; then drop the optimiser's state of earlier ones.
+
+    Every process takes part, because parts of the weights may lie on each; the one that
+    ``writes`` writes.
+
+    Raises
+    ------
+    OSError
+        The files could not be written, as on a full disk: nothing is left of them, and earlier
+        checkpoints are untouched.
+    """
+    weights = get_model_state_dict(model, options=_WHOLE)
+    moments = get_optimizer_state_dict(model, optimizer, options=_WHOLE)["state"]
+    if not writes:
+        return
+    final = checkpoint_folder(folder, step)
+    partial = folder / f".{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        (partial / OPTIMISER).parent.mkdir(parents=True)
+        with _as_a_user_finds_it(model):
+            model.save_pretrained(partial, state_dict=weights)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(partial)
+        save_file(
+            {f"{weight}/{name}": t for weight, of in moments.items() for name, t in of.items()},
+            partial / OPTIMISER,
+        )
+        _settle(partial)
+        os.rename(partial, final)
+        _settle(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        number = error.errno if isinstance(error, OSError) else None
+        kept = saved_steps(folder)
+        last = f"the last is {_NAME.format(kept[-1])}" if kept else "there is none"
+        raise OSError(
+            number, f"checkpoint of step {step} could not be written: {error}; {last}", str(final)
+        ) from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    for earlier in saved_steps(folder):
+        if earlier < step:
+            shutil.rmtree((checkpoint_folder(folder, earlier) / OPTIMISER).parent, True)
+
+
+def load_optimizer(path: Path, model: Any, optimizer: Any) -> None:
+    """Put the saved moments into an optimiser; its rates and groups stay its own.
+
+    Raises
+    ------
+    ValueError
+        Tensors that are not those of this model.
+    """
+    state: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in load_file(path).items():
+        weight, _, part = name.rpartition("/")
+        state.setdefault(weight, {})[part] = tensor
+    whole = get_optimizer_state_dict(model, optimizer, options=_WHOLE)
+    named = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    if named != state.keys():
+        odd = min(named ^ state.keys())
+        raise ValueError(f"{path}: must hold the moments of every weight and no other, got {odd!r}")
+    groups = whole["param_groups"]
+    set_optimizer_state_dict(
+        model, optimizer, {"state": state, "param_groups": groups}, options=_WHOLE
+    )
+
+
+@contextmanager
+def _as_a_user_finds_it(model: Any) -> Iterator[None]:
+    """Save with the cache that the Trainer switched off, and without transformers' own bar."""
+    logging: Any = transformers.utils.logging
+    shown, cached = logging.is_progress_bar_enabled(), model.config.use_cache
+    logging.disable_progress_bar()
+    model.config.use_cache = True
+    try:
+        yield
+    finally:
+        model.config.use_cache = cached
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _settle(folder: Path) -> None:
+    """Wait until files and names are on the disk, so that a rename cannot come before them."""
+    for path in [*(p for p in folder.rglob("*") if ".partial" in str(p)), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

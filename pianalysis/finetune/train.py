@@ -1,0 +1,438 @@
+"""A fine-tuning run: transformers' Trainer on a model that carries the scheme in its config.
+
+The Trainer makes the passes, the accumulation, mixed precision and FSDP; ours are the model, the
+data, the learning rate, the log and the checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from tqdm import tqdm
+
+from pianalysis import _validate
+from pianalysis._validate import FloatArray
+from pianalysis.finetune import recipe as recipes
+from pianalysis.finetune.corpus import Corpus, Sequences, default_corpus
+from pianalysis.finetune.model import Prepared, prepare
+from pianalysis.finetune.recipe import Recipe
+from pianalysis.finetune.saving import (
+    OPTIMISER,
+    checkpoint_folder,
+    load_optimizer,
+    resumable_step,
+    save_checkpoint,
+)
+from pianalysis.finetune.speed import flops_per_token, matrix_product_peak
+from pianalysis.heads._gap import described
+from pianalysis.records import Record, plain, write_atomic
+from pianalysis.rope import RopeSpec
+
+LOG = "log.jsonl"
+TIMES = "seconds.jsonl"
+RUN = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuning(Record):
+    """What a run did, a row for each step.
+
+    ``loss`` is the mean next-token loss of a step in nats, ``gradient_norm`` before the update,
+    ``learning_rate`` that of the update; a step is counted from 1 when it is done. Speed is that of
+    the median step; ``matrix_product_peak`` is measured after the run, in one process, and
+    ``share_of_peak`` is the work of one process over it.
+    """
+
+    source: str
+    digest: str
+    corpus_digest: str
+    spec: RopeSpec
+    extension: dict[str, Any]
+    recipe: dict[str, Any]
+    parameters: int
+    peak_rate: float
+    device: str
+    dtype: str
+    threads: int
+    processes: int
+    tokens_per_second: float
+    flops_per_token: float
+    matrix_product_peak: float
+    share_of_peak: float
+    step: FloatArray
+    loss: FloatArray
+    gradient_norm: FloatArray
+    learning_rate: FloatArray
+
+
+def finetune(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    recipe: Recipe,
+    folder: str | os.PathLike[str],
+    *,
+    corpus: Corpus | None = None,
+    save_at: Sequence[int] = (),
+    original_length: int | None = None,
+) -> FineTuning:
+    """Fine-tune a model under an extension scheme; a run that was stopped goes on.
+
+    Parameters
+    ----------
+    source : str, path or mapping
+        What ``heads.open_checkpoint`` opens, or the config of a model to train from scratch.
+    recipe : Recipe
+    folder : str or path
+        For the checkpoints ``step-000200`` and so on, the log ``log.jsonl``, the record and the
+        loss curve. On several hosts all must see it.
+    corpus : Corpus, optional
+        The plays of ``default_corpus`` unless given; needed for a model from scratch.
+    save_at : sequence of int
+        Steps whose checkpoint is kept, 0 for the scheme without training; the last is always
+        saved. A stopped run goes on from the latest.
+    original_length : int, optional
+        The pretrained window, where the config does not hold it.
+
+    Returns
+    -------
+    FineTuning. Also written to ``record.csv`` and ``record.json``.
+
+    Raises
+    ------
+    ValueError
+        A checkpoint, corpus or recipe that does not fit, a folder that holds another run, a loss
+        or gradient that is not finite.
+    OSError
+        A checkpoint that is missing or could not be written.
+
+    Notes
+    -----
+    On a CPU the same recipe, corpus, number of threads and number of processes give the same bytes,
+    resumed or not: deterministic algorithms are switched on for the run, and a resumed run takes
+    the number of threads it began with. On CUDA they are not.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = sorted({_validate.whole("save_at", s, at_least=0, at_most=recipe.steps) for s in save_at})
+    with _contained(folder):
+        arguments = _arguments(recipe, folder)
+        prepared = prepare(source, recipe, original_length=original_length)
+        if corpus is None:
+            if prepared.tokenizer is None:
+                raise ValueError(f"corpus must be given for a model without tokenizer: {source!r}")
+            corpus = default_corpus(prepared.tokenizer)
+        run = _Run(folder, recipe, prepared, Sequences(corpus, recipe), [*steps, recipe.steps])
+        run.check_identity(writes=arguments.should_save)
+        run.train(arguments)
+        found = run.record(arguments)
+        if arguments.should_save:
+            from pianalysis.finetune.curve import save_loss_curve
+
+            found.save(folder / "record", {"versions": _versions()})
+            save_loss_curve(found, folder / "loss.png")
+    return found
+
+
+class _Run:
+    """One run: what it trains, and its files."""
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        prepared: Prepared,
+        sequences: Sequences,
+        save_at: Sequence[int],
+    ) -> None:
+        self.folder, self.recipe, self.prepared = folder, recipe, prepared
+        self.sequences, self.save_at = sequences, frozenset(save_at)
+        self.begin = resumable_step(folder) or 0
+        self.parameters = sum(p.numel() for p in prepared.model.parameters())
+        self.flops = flops_per_token(prepared.model, recipe.sequence_length)
+        self.digest = sequences.corpus.digest
+
+    def check_identity(self, *, writes: bool) -> None:
+        """Refuse a folder of another run."""
+        mine = plain(
+            {
+                "recipe": self.recipe,
+                "digest": self.prepared.digest,
+                "corpus": self.digest,
+                "spec": self.prepared.spec,
+                "threads": torch.get_num_threads(),
+            }
+        )
+        path = self.folder / RUN
+        if path.exists():
+            known = json.loads(path.read_text())
+            differ = [key for key in mine if known.get(key) != mine[key]]
+            if differ:
+                raise ValueError(
+                    f"folder must be new or hold this very run, got another {differ[0]} "
+                    f"in {self.folder}"
+                )
+        elif writes:
+            write_atomic(path, json.dumps(mine, indent=2) + "\n")
+
+    def train(self, arguments: Any) -> None:
+        """Train from the last checkpoint on, if steps are left."""
+        if self.begin:
+            self.prepared.load_weights(checkpoint_folder(self.folder, self.begin))
+        if arguments.should_save:
+            for name in (LOG, TIMES):
+                _cut(self.folder / name, self.begin)
+        if self.begin == self.recipe.steps:
+            return
+        arguments.learning_rate = self.recipe.peak_rate(self.parameters)
+        trainer = _Trainer(
+            model=self.prepared.model,
+            args=arguments,
+            train_dataset=_Remaining(self.sequences, self.begin),
+        )
+        trainer.run = self
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.add_callback(_Start(trainer))
+        with tqdm(
+            total=self.recipe.steps,
+            initial=self.begin,
+            unit="step",
+            disable=None if arguments.should_save else True,
+        ) as trainer.bar:
+            trainer.train()
+
+    def record(self, arguments: Any) -> FineTuning:
+        """Return the record of the whole run, from its log."""
+        rows = _read(self.folder / LOG)
+        seconds = statistics.median(row["seconds"] for row in _read(self.folder / TIMES))
+        rate = self.recipe.tokens_per_step / seconds
+        device = arguments.device
+        dtype = torch.bfloat16 if arguments.bf16 else torch.float32
+        peak = matrix_product_peak(device, dtype)
+        columns = {
+            name: np.array([row[name] for row in rows], dtype=np.float64)
+            for name in ("step", "loss", "gradient_norm", "learning_rate")
+        }
+        return FineTuning(
+            source=self.prepared.name,
+            digest=self.prepared.digest,
+            corpus_digest=self.digest,
+            spec=self.prepared.spec,
+            extension=described(self.prepared.extension),
+            recipe=plain(self.recipe),
+            parameters=self.parameters,
+            peak_rate=self.recipe.peak_rate(self.parameters),
+            device=_device_name(device),
+            dtype=str(dtype).removeprefix("torch."),
+            threads=torch.get_num_threads(),
+            processes=arguments.world_size,
+            tokens_per_second=rate,
+            flops_per_token=self.flops,
+            matrix_product_peak=peak,
+            share_of_peak=rate * self.flops / arguments.world_size / peak,
+            **columns,
+        )
+
+
+class _Remaining(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """The sequences of the steps that are left, as the Trainer takes them."""
+
+    def __init__(self, sequences: Sequences, begin: int) -> None:
+        self.sequences, self.first = sequences, begin * sequences.recipe.batch
+
+    def __len__(self) -> int:
+        return len(self.sequences) - self.first
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        tokens, positions = map(torch.from_numpy, self.sequences[self.first + index])
+        item = {"input_ids": tokens, "labels": tokens}
+        if self.sequences.recipe.gap:
+            # Without a mask transformers takes a gap for the border of two packed texts.
+            item |= {"position_ids": positions, "attention_mask": torch.ones_like(tokens)}
+        return item
+
+
+class _Trainer(transformers.Trainer):
+    """The Trainer with the paper's learning rate, and our log and checkpoints."""
+
+    run: _Run
+    bar: Any
+    clock: float
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the rate of section 3.1, from the step where the run goes on."""
+        recipe, begin = self.run.recipe, self.run.begin
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer if optimizer is None else optimizer,
+            lambda step: recipe.rate(begin + step),
+        )
+        return self.lr_scheduler
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Write a step's line; stop at a number that is not finite; save where asked."""
+        if "loss" not in logs:
+            return  # the Trainer's own summary at the end
+        run = self.run
+        step = run.begin + self.state.global_step
+        now = time.perf_counter()
+        seconds, self.clock = now - self.clock, now
+        line = {
+            "step": step,
+            "loss": float(logs["loss"]),
+            "gradient_norm": float(logs["grad_norm"]),
+            "learning_rate": float(logs["learning_rate"]),
+        }
+        bad = [name for name, value in line.items() if not math.isfinite(value)]
+        if bad:
+            kept = resumable_step(run.folder)
+            last = "none" if kept is None else checkpoint_folder(run.folder, kept).name
+            raise ValueError(
+                f"{bad[0]} must be finite, got {line[bad[0]]} at step {step} with learning rate "
+                f"{line['learning_rate']:g}; the last checkpoint is {last}"
+            )
+        if self.args.should_save:
+            _append(run.folder / LOG, line)
+            _append(run.folder / TIMES, {"step": step, "seconds": seconds})
+        self.bar.set_postfix(loss=f"{line['loss']:.3f}", refresh=False)
+        self.bar.update()
+        if step in run.save_at:
+            self.save(step)
+
+    def save(self, step: int) -> None:
+        """Save the checkpoint of a step."""
+        save_checkpoint(
+            self.run.folder,
+            step,
+            self.model,
+            self.optimizer.optimizer,
+            self.run.sequences.corpus.tokenizer,
+            writes=self.args.should_save,
+        )
+        self.clock = time.perf_counter()
+
+
+class _Start(transformers.TrainerCallback):
+    """Puts the optimiser's state back, and gives each step a seed of its own."""
+
+    def __init__(self, trainer: _Trainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on where the last checkpoint stands; save step 0 where asked."""
+        run, trainer = self.trainer.run, self.trainer
+        if run.begin:
+            path = checkpoint_folder(run.folder, run.begin) / OPTIMISER
+            load_optimizer(path, trainer.model, trainer.optimizer.optimizer)
+        elif 0 in run.save_at:
+            trainer.save(0)
+        trainer.clock = time.perf_counter()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Seed by step and process: a resumed run then needs no saved generator (dropout)."""
+        step = self.trainer.run.begin + state.global_step
+        key = [self.trainer.run.recipe.seed, 2, step, args.process_index]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+
+def _arguments(recipe: Recipe, folder: Path) -> Any:
+    """Return the Trainer's arguments; this also joins the processes that torchrun started."""
+    cuda = torch.cuda.is_available()
+    sharded = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    checkpointing = recipe.gradient_checkpointing
+    fsdp: dict[str, Any] = {"version": 2, "activation_checkpointing": checkpointing}
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.micro_batch,
+        adam_beta1=recipes.BETAS[0],
+        adam_beta2=recipes.BETAS[1],
+        weight_decay=recipes.WEIGHT_DECAY,
+        max_grad_norm=0.0,  # the paper states no clipping
+        bf16=recipe.dtype == "bfloat16" or (recipe.dtype == "auto" and cuda),
+        use_cpu=not cuda,
+        seed=recipe.seed,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=cuda,
+        ddp_backend="gloo" if sharded and not cuda else None,
+        fsdp="full_shard" if sharded else None,
+        fsdp_config=fsdp if sharded else None,
+        activation_checkpointing=checkpointing and not sharded,
+    )
+    arguments.gradient_accumulation_steps = recipe.accumulation(arguments.world_size)
+    return arguments
+
+
+@contextmanager
+def _contained(folder: Path) -> Iterator[None]:
+    """Make a CPU run deterministic, and leave generators and settings as they were."""
+    threads = torch.get_num_threads()
+    strict = torch.are_deterministic_algorithms_enabled()
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    run = folder / RUN
+    if run.exists():
+        torch.set_num_threads(json.loads(run.read_text())["threads"])
+    torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict)
+        torch.set_num_threads(threads)
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+def _cut(path: Path, step: int) -> None:
+    """Keep the lines up to a step: what came after it is done again."""
+    rows = [row for row in _read(path) if row["step"] <= step]
+    if [row["step"] for row in rows] != list(range(1, step + 1)):
+        raise ValueError(f"{path}: must hold a line for each step up to {step}, got {len(rows)}")
+    write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log; one that was cut short by a kill is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _versions() -> dict[str, str]:
+    import accelerate
+
+    import pianalysis
+
+    return {m.__name__: m.__version__ for m in (pianalysis, torch, transformers, accelerate)}
