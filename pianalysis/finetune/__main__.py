@@ -10,8 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pianalysis.cli import OneLineParser
+
+if TYPE_CHECKING:
+    from pianalysis.finetune.corpus import Corpus
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="pretrained window, if the config lacks it",
     )
     options = parser.parse_args(arguments)
-    from pianalysis.finetune.corpus import default_corpus, pack
+    import torch
+
     from pianalysis.finetune.recipe import Recipe
-    from pianalysis.finetune.train import finetune, leave
-    from pianalysis.heads.text import read_text
+    from pianalysis.finetune.train import finetune
 
     try:
         recipe = Recipe.from_json(Path(options.recipe).read_text(encoding="utf-8"))
@@ -59,15 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             source,
             recipe,
             options.out,
-            corpus=_corpus(options.tokenizer, options.text),
-            texts=None if options.text is None else [read_text(path) for path in options.text],
+            corpus=lambda tokenizer: _corpus(tokenizer, options.tokenizer, options.text),
             save_at=range(every, recipe.steps, every),
             original_length=options.original_length,
         )
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     finally:
-        leave()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
     if int(os.environ.get("RANK", "0")) == 0:
         print(
             f"{found.recipe['scheme']}: {recipe.steps} steps, loss {found.loss[-1]:.3f}, "
@@ -75,6 +79,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"matrix-product peak; written to {options.out}"
         )
     return 0
+
+
+def _corpus(tokenizer: Any, folder: str | None, paths: Sequence[str] | None) -> Corpus:
+    """Return the corpus of the files named, or the default one, by the model's tokenizer."""
+    from pianalysis.finetune.corpus import default_corpus, pack
+    from pianalysis.heads.text import read_text
+
+    if folder is not None:
+        from transformers import PreTrainedTokenizerFast
+
+        file = Path(folder, "tokenizer.json")
+        if not file.is_file():
+            raise ValueError(f"--tokenizer must hold a tokenizer.json, got {folder}")
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    if paths is None:
+        return default_corpus(tokenizer)
+    return pack(tokenizer, [read_text(path) for path in paths])
 
 
 if __name__ == "__main__":

@@ -96,8 +96,10 @@ def pack(tokenizer: Any, texts: Sequence[str], held_out: Sequence[str] = ()) -> 
     Raises
     ------
     ValueError
-        No text to train on.
+        No tokenizer, or no text to train on.
     """
+    if tokenizer is None:
+        raise ValueError("tokenizer must be given for a model that has none, got None")
     if not texts:
         raise ValueError("texts must hold at least one text, got none")
     return Corpus(tokenizer, _stream(tokenizer, texts), _stream(tokenizer, held_out))

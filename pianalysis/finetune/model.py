@@ -15,6 +15,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 from transformers import initialization
 
 from pianalysis.extension import Extension
@@ -29,10 +30,16 @@ class Prepared:
 
     name: str
     model: Any
+    config: Any
     tokenizer: Any
     spec: RopeSpec
     extension: Extension
     digest: str
+
+    def shell(self) -> Any:
+        """Return the model without weights."""
+        with torch.device("meta"):
+            return _empty(copy.deepcopy(self.config))
 
     def load_weights(self, folder: Path) -> None:
         """Take the weights of a checkpoint that a run saved."""
@@ -65,24 +72,28 @@ def prepare(
         return _from_scratch(source, recipe, original_length)
     found = open_checkpoint(source, original_length=original_length)
     extension = recipe.extension(found.spec)
-    model = _empty(_extended(found.model.config, extension))
+    config = _extended(found.model.config, extension)
+    model = _empty(copy.deepcopy(config))
     # The weights move over; nothing is copied.
     model.load_state_dict(found.model.state_dict(), assign=True)
     model.tie_weights()
-    return Prepared(found.name, model, found.tokenizer, found.spec, extension, found.digest)
+    return Prepared(
+        found.name, model, config, found.tokenizer, found.spec, extension, found.digest
+    )
 
 
 def _from_scratch(
     source: Mapping[str, Any], recipe: Recipe, original_length: int | None
 ) -> Prepared:
     spec = RopeSpec.from_hf(source, original_length=original_length)
-    config = transformers.AutoConfig.for_model(**copy.deepcopy(dict(source)))
     extension = recipe.extension(spec)
+    config = transformers.AutoConfig.for_model(**copy.deepcopy(dict(source)))
+    config = _extended(config, extension)
     torch.manual_seed(recipe.seed)
     factory: Any = transformers.AutoModelForCausalLM
-    model = factory.from_config(_extended(config, extension))
+    model = factory.from_config(copy.deepcopy(config))
     digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
-    return Prepared("from scratch", model, None, spec, extension, digest)
+    return Prepared("from scratch", model, config, None, spec, extension, digest)
 
 
 def _empty(config: Any) -> Any:
@@ -103,3 +114,14 @@ def _extended(config: Any, extension: Extension) -> Any:
     values |= extension.to_hf()
     values["original_max_position_embeddings"] = extension.spec.context_window
     return transformers.AutoConfig.for_model(**values)
+
+
+def shard(model: Any, processes: int) -> Any:
+    """Split the weights over the processes (FSDP2), by transformers' own plan for the model."""
+    plan = transformers.distributed.DistributedConfig(fsdp_size=processes)
+    plan, _, mesh = type(model).prepare_distribute_model(plan, device_map=None)
+    model = type(model).maybe_distribute_model(model, plan, mesh)
+    whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]
+    if whole:
+        raise ValueError(f"every weight must be split over the processes, got {whole[0]} whole")
+    return model

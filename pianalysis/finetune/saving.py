@@ -10,13 +10,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import (
@@ -50,12 +47,19 @@ def resumable_step(folder: Path) -> int | None:
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: Any, optimizer: Any, tokenizer: Any, *, writes: bool
+    folder: Path,
+    step: int,
+    model: Any,
+    optimizer: Any,
+    *,
+    shell: Any,
+    tokenizer: Any,
+    writes: bool,
 ) -> None:
     """Write the checkpoint of a step; then drop the optimiser's state of earlier ones.
 
     Every process takes part, because parts of the weights may lie on each; the one that
-    ``writes`` writes.
+    ``writes`` writes. ``shell`` is the model without weights, whose config is saved.
 
     Raises
     ------
@@ -64,7 +68,7 @@ def save_checkpoint(
         checkpoints are untouched.
     """
     weights = get_model_state_dict(model, options=_WHOLE)
-    moments = get_optimizer_state_dict(model, optimizer, options=_WHOLE)["state"]
+    whole = get_optimizer_state_dict(model, optimizer, options=_WHOLE)
     if not writes:
         return
     final = checkpoint_folder(folder, step)
@@ -72,12 +76,11 @@ def save_checkpoint(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / OPTIMISER).parent.mkdir(parents=True)
-        with _as_a_user_finds_it(model):
-            model.save_pretrained(partial, state_dict=weights)
+        shell.save_pretrained(partial, state_dict=weights)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
         save_file(
-            {f"{weight}/{name}": t for weight, of in moments.items() for name, t in of.items()},
+            {f"{weight}/{name}": t for weight, of in whole["state"].items() for name, t in of.items()},
             partial / OPTIMISER,
         )
         _settle(partial)
@@ -120,21 +123,6 @@ def load_optimizer(path: Path, model: Any, optimizer: Any) -> None:
     set_optimizer_state_dict(
         model, optimizer, {"state": state, "param_groups": groups}, options=_WHOLE
     )
-
-
-@contextmanager
-def _as_a_user_finds_it(model: Any) -> Iterator[None]:
-    """Save with the cache that the Trainer switched off, and without transformers' own bar."""
-    logging: Any = transformers.utils.logging
-    shown, cached = logging.is_progress_bar_enabled(), model.config.use_cache
-    logging.disable_progress_bar()
-    model.config.use_cache = True
-    try:
-        yield
-    finally:
-        model.config.use_cache = cached
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _settle(folder: Path) -> None:

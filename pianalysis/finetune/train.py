@@ -12,7 +12,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from pianalysis import _validate
 from pianalysis._validate import FloatArray
 from pianalysis.finetune import recipe as recipes
 from pianalysis.finetune.corpus import Corpus, Sequences, default_corpus
-from pianalysis.finetune.model import Prepared, prepare
+from pianalysis.finetune.model import Prepared, prepare, shard
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.saving import (
     OPTIMISER,
@@ -83,7 +83,7 @@ def finetune(
     recipe: Recipe,
     folder: str | os.PathLike[str],
     *,
-    corpus: Corpus | None = None,
+    corpus: Callable[[Any], Corpus] = default_corpus,
     save_at: Sequence[int] = (),
     original_length: int | None = None,
 ) -> FineTuning:
@@ -97,8 +97,9 @@ def finetune(
     folder : str or path
         For the checkpoints ``step-000200`` and so on, the log ``log.jsonl``, the record and the
         loss curve. On several hosts all must see it.
-    corpus : Corpus, optional
-        The plays of ``default_corpus`` unless given; needed for a model from scratch.
+    corpus : function
+        From the model's tokenizer (None for a model from scratch) to the corpus: the plays of
+        ``default_corpus``, ``lambda tokenizer: pack(tokenizer, texts)``, or one made before.
     save_at : sequence of int
         Steps whose checkpoint is kept, 0 for the scheme without training; the last is always
         saved. A stopped run goes on from the latest.
@@ -129,11 +130,8 @@ def finetune(
     with _contained(folder):
         arguments = _arguments(recipe, folder)
         prepared = prepare(source, recipe, original_length=original_length)
-        if corpus is None:
-            if prepared.tokenizer is None:
-                raise ValueError(f"corpus must be given for a model without tokenizer: {source!r}")
-            corpus = default_corpus(prepared.tokenizer)
-        run = _Run(folder, recipe, prepared, Sequences(corpus, recipe), [*steps, recipe.steps])
+        sequences = Sequences(corpus(prepared.tokenizer), recipe)
+        run = _Run(folder, recipe, prepared, sequences, [*steps, recipe.steps])
         run.check_identity(writes=arguments.should_save)
         run.train(arguments)
         found = run.record(arguments)
@@ -196,8 +194,11 @@ class _Run:
         if self.begin == self.recipe.steps:
             return
         arguments.learning_rate = self.recipe.peak_rate(self.parameters)
+        model = self.prepared.model
+        if arguments.world_size > 1:
+            model = shard(model, arguments.world_size)
         trainer = _Trainer(
-            model=self.prepared.model,
+            model=model,
             args=arguments,
             train_dataset=_Remaining(self.sequences, self.begin),
         )
@@ -316,7 +317,8 @@ class _Trainer(transformers.Trainer):
             step,
             self.model,
             self.optimizer.optimizer,
-            self.run.sequences.corpus.tokenizer,
+            shell=self.run.prepared.shell(),
+            tokenizer=self.run.sequences.corpus.tokenizer,
             writes=self.args.should_save,
         )
         self.clock = time.perf_counter()
@@ -348,9 +350,7 @@ class _Start(transformers.TrainerCallback):
 def _arguments(recipe: Recipe, folder: Path) -> Any:
     """Return the Trainer's arguments; this also joins the processes that torchrun started."""
     cuda = torch.cuda.is_available()
-    sharded = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    checkpointing = recipe.gradient_checkpointing
-    fsdp: dict[str, Any] = {"version": 2, "activation_checkpointing": checkpointing}
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         max_steps=recipe.steps,
@@ -371,10 +371,8 @@ def _arguments(recipe: Recipe, folder: Path) -> Any:
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=cuda,
-        ddp_backend="gloo" if sharded and not cuda else None,
-        fsdp="full_shard" if sharded else None,
-        fsdp_config=fsdp if sharded else None,
-        activation_checkpointing=checkpointing and not sharded,
+        ddp_backend="gloo" if several and not cuda else None,
+        activation_checkpointing=recipe.gradient_checkpointing,
     )
     arguments.gradient_accumulation_steps = recipe.accumulation(arguments.world_size)
     return arguments
@@ -385,14 +383,19 @@ def _contained(folder: Path) -> Iterator[None]:
     """Make a CPU run deterministic, and leave generators and settings as they were."""
     threads = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
+    logging: Any = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     run = folder / RUN
     if run.exists():
         torch.set_num_threads(json.loads(run.read_text())["threads"])
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    logging.disable_progress_bar()
     try:
         yield
     finally:
+        if shown:
+            logging.enable_progress_bar()
         torch.use_deterministic_algorithms(strict)
         torch.set_num_threads(threads)
         random.setstate(states[0])
