@@ -383,6 +383,7 @@ def _contained(folder: Path) -> Iterator[None]:
     """Make a CPU run deterministic, and leave generators and settings as they were."""
     threads = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
     logging: Any = transformers.utils.logging
     shown = logging.is_progress_bar_enabled()
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
@@ -390,6 +391,8 @@ def _contained(folder: Path) -> Iterator[None]:
     if run.exists():
         torch.set_num_threads(json.loads(run.read_text())["threads"])
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    # Without this every new tensor is first filled, which only shows reads of unwritten memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     logging.disable_progress_bar()
     try:
         yield
@@ -397,6 +400,7 @@ def _contained(folder: Path) -> Iterator[None]:
         if shown:
             logging.enable_progress_bar()
         torch.use_deterministic_algorithms(strict)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
         torch.set_num_threads(threads)
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
