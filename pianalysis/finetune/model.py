@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 from transformers import initialization
 
 from pianalysis.extension import Extension
 from pianalysis.finetune.recipe import Recipe
+from pianalysis.finetune.saving import read_tensors
 from pianalysis.heads.checkpoint import open_checkpoint, ropes_differ
 from pianalysis.rope import RopeSpec
 
@@ -44,11 +43,8 @@ class Prepared:
     def load_weights(self, folder: Path) -> None:
         """Take the weights of a checkpoint that a run saved."""
         weights: dict[str, torch.Tensor] = {}
-        try:
-            for path in sorted(folder.glob("model*.safetensors")):
-                weights |= load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path}: must be a whole safetensors file, got {error}") from None
+        for path in sorted(folder.glob("model*.safetensors")):
+            weights |= read_tensors(path)
         missing = self.model.load_state_dict(weights, strict=False).missing_keys
         left = set(missing) - set(getattr(self.model, "all_tied_weights_keys", ()))
         if left:

@@ -68,21 +68,22 @@ def save_checkpoint(
         checkpoints are untouched.
     """
     weights = get_model_state_dict(model, options=_WHOLE)
-    whole = get_optimizer_state_dict(model, optimizer, options=_WHOLE)
+    # Before the first step there are no moments; asking for them would count as a step.
+    moments = get_optimizer_state_dict(model, optimizer, options=_WHOLE) if step else {}
     if not writes:
         return
     final = checkpoint_folder(folder, step)
     partial = folder / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        (partial / OPTIMISER).parent.mkdir(parents=True)
+        (partial / OPTIMISER.parent if step else partial).mkdir(parents=True)
         shell.save_pretrained(partial, state_dict=weights)
         if tokenizer is not None:
             tokenizer.save_pretrained(partial)
-        save_file(
-            {f"{weight}/{name}": t for weight, of in whole["state"].items() for name, t in of.items()},
-            partial / OPTIMISER,
-        )
+        if step:
+            state = moments["state"].items()
+            tensors = {f"{weight}/{name}": t for weight, of in state for name, t in of.items()}
+            save_file(tensors, partial / OPTIMISER)
         _settle(partial)
         os.rename(partial, final)
         _settle(folder)
@@ -102,6 +103,15 @@ def save_checkpoint(
             shutil.rmtree((checkpoint_folder(folder, earlier) / OPTIMISER).parent, True)
 
 
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file; one that is cut short is refused by name."""
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: must be a whole safetensors file, got {error}") from None
+    return tensors
+
+
 def load_optimizer(path: Path, model: Any, optimizer: Any) -> None:
     """Put the saved moments into an optimiser; its rates and groups stay its own.
 
@@ -111,18 +121,17 @@ def load_optimizer(path: Path, model: Any, optimizer: Any) -> None:
         Tensors that are not those of this model.
     """
     state: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in load_file(path).items():
+    for name, tensor in read_tensors(path).items():
         weight, _, part = name.rpartition("/")
         state.setdefault(weight, {})[part] = tensor
-    whole = get_optimizer_state_dict(model, optimizer, options=_WHOLE)
+    # Of this process alone, hence on each of them; only its groups are used.
+    own = get_optimizer_state_dict(model, optimizer)
     named = {name for name, weight in model.named_parameters() if weight.requires_grad}
     if named != state.keys():
         odd = min(named ^ state.keys())
         raise ValueError(f"{path}: must hold the moments of every weight and no other, got {odd!r}")
-    groups = whole["param_groups"]
-    set_optimizer_state_dict(
-        model, optimizer, {"state": state, "param_groups": groups}, options=_WHOLE
-    )
+    full: dict[str, Any] = {"state": state, "param_groups": own["param_groups"]}
+    set_optimizer_state_dict(model, optimizer, full, options=_WHOLE)
 
 
 def _settle(folder: Path) -> None:

@@ -194,6 +194,7 @@ class _Run:
         if self.begin == self.recipe.steps:
             return
         arguments.learning_rate = self.recipe.peak_rate(self.parameters)
+        arguments.max_steps = self.recipe.steps - self.begin
         model = self.prepared.model
         if arguments.world_size > 1:
             model = shard(model, arguments.world_size)
@@ -353,7 +354,6 @@ def _arguments(recipe: Recipe, folder: Path) -> Any:
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
-        max_steps=recipe.steps,
         per_device_train_batch_size=recipe.micro_batch,
         adam_beta1=recipes.BETAS[0],
         adam_beta2=recipes.BETAS[1],
