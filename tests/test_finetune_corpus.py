@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,16 +69,16 @@ def test_recipe_refuses(changes, message):
 
 
 def test_recipe_refuses_what_is_not_its_json():
-    with pytest.raises(ValueError, match="a recipe's key must be one of .* 'step'; did you mean"):
+    with pytest.raises(ValueError, match=r"a recipe's key must be one of .* 'step'; did you mean"):
         Recipe.from_json('{"step": 3}')
     with pytest.raises(ValueError, match="got none of target, steps"):
         Recipe.from_json('{"scheme": "yarn", "sequence_length": 4}')
-    with pytest.raises(ValueError, match="batch must be a multiple .* 2 x 2, got 6"):
+    with pytest.raises(ValueError, match=r"batch must be a multiple .* 2 x 2, got 6"):
         recipe(batch=6, micro_batch=2).accumulation(2)
 
 
 def test_target_below_the_window_is_refused():
-    with pytest.raises(ValueError, match="target must be at least .* window 2048, got 1024"):
+    with pytest.raises(ValueError, match=r"target must be at least .* window 2048, got 1024"):
         recipe().extension(pia.preset("llama-7b"))
 
 
@@ -211,3 +213,13 @@ def test_short_corpora_and_sequences_are_refused(letters):
         pack(letters, [])
     with pytest.raises(ValueError, match="tokenizer must be given"):
         pack(None, [TEXT])
+
+
+def test_training_loads_no_solver_and_no_compiler():
+    names = ("numba", "flint", "clarabel", "matplotlib", "sympy")
+    code = (
+        "import sys, pianalysis.finetune.train, pianalysis.finetune.corpus;"
+        f"print([m for m in {names!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

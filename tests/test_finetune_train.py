@@ -1,4 +1,4 @@
-"""A run end to end: tiny models, killed and resumed, sharded over two processes, and every error."""
+"""A run end to end: tiny models, killed and resumed, sharded over two processes, every error."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from pianalysis.finetune.speed import flops_per_token
 from pianalysis.finetune.train import finetune
 from pianalysis.heads import extended, open_checkpoint
 
+ROOT = Path(__file__).parents[1]
 CONFIG = {
     **{"model_type": "llama", "hidden_size": 32, "num_attention_heads": 2},
     **{"num_key_value_heads": 1, "num_hidden_layers": 2, "intermediate_size": 48},
@@ -128,39 +130,43 @@ def test_fine_tuning_goes_on_from_a_checkpoint_of_any_tool(run, tmp_path):
     assert all(not torch.equal(end[name], before[name]) for name in before)
 
 
-TOLERANCE = 1e-3  # of the largest change of that tensor in three steps
+TOLERANCE = 1e-4  # of the largest change of that tensor in three steps
 
 CHILD = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import test_finetune_train as t
 from pianalysis.finetune import train
-append = train._append
+append = train.append
 def kill(path, line):
     append(path, line)
     if line["step"] == 5 and path.name == train.LOG:
         with path.open("a") as out:
             out.write('{"step": 6, "lo')  # what a kill can leave
         os.kill(os.getpid(), signal.SIGKILL)
-train._append = kill
+train.append = kill
 corpus = t.pack(t.tiny.letters(), [t.TEXT])
-plan = eval(f"t.recipe({sys.argv[3]})")
+plan = t.recipe(micro_batch=1)
 train.finetune(t.CONFIG, plan, sys.argv[2], corpus=lambda _: corpus, save_at=(3,))
 """
 
 
-def killed(root, folder, changes=""):
-    """A run that saves step 3 and is killed (SIGKILL) in its sixth."""
-    command = [sys.executable, "-c", CHILD, str(root / "tests"), str(folder), changes]
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of a run that saved step 3 and was killed (SIGKILL) in its sixth."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
+    command = [sys.executable, "-c", CHILD, str(ROOT / "tests"), str(folder)]
     child = subprocess.run(command, capture_output=True)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     assert saving.saved_steps(folder) == [3]
+    return folder
 
 
-def test_killed_and_resumed_is_the_same_to_the_last_byte(run, root, tmp_path):
-    straight = run(recipe(), tmp_path / "straight", save_at=(3,))
-    killed(root, tmp_path / "killed")
-    resumed = run(recipe(), tmp_path / "killed", save_at=(3,))
+def test_killed_and_resumed_is_the_same_to_the_last_byte(run, killed, tmp_path):
+    plan = recipe(micro_batch=1)
+    straight = run(plan, tmp_path / "straight", save_at=(3,))
+    shutil.copytree(killed, tmp_path / "killed")
+    resumed = run(plan, tmp_path / "killed", save_at=(3,))
     assert (resumed.loss == straight.loss).all()
     names = [train.LOG, "record.csv"]
     names += [f"step-{n:06d}/model.safetensors" for n in (3, 6)]
@@ -168,7 +174,7 @@ def test_killed_and_resumed_is_the_same_to_the_last_byte(run, root, tmp_path):
     for name in names:
         one, other = ((tmp_path / run / name).read_bytes() for run in ("straight", "killed"))
         assert one == other, name
-    again = run(recipe(), tmp_path / "killed", save_at=(3,))  # nothing is left to do
+    again = run(plan, tmp_path / "killed", save_at=(3,))  # nothing is left to do
     assert (again.loss == straight.loss).all()
 
 
@@ -188,7 +194,7 @@ def test_nothing_saved_is_a_pickle(run, tmp_path):
 
 def test_another_run_in_the_folder_is_refused(run):
     run(recipe(steps=1))
-    with pytest.raises(ValueError, match="folder must be new .* got another recipe"):
+    with pytest.raises(ValueError, match=r"folder must be new .* got another recipe"):
         run(recipe(steps=2))
 
 
@@ -216,7 +222,7 @@ def test_an_infinite_loss_stops_the_run_and_spares_the_last_checkpoint(run, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr(transformers.Trainer, "compute_loss", spoiled)
-        with pytest.raises(ValueError, match="loss must be finite, got nan at step 5 .*step-000004"):
+        with pytest.raises(ValueError, match=r"loss must be finite, got nan at step 5.*-000004"):
             run(recipe(), save_at=(2, 4))
     assert saving.saved_steps(tmp_path / "run") == [2, 4]
     assert all(w.isfinite().all() for w in weights(tmp_path / "run/step-000004").values())
@@ -235,7 +241,7 @@ def test_a_full_disk_spares_the_last_checkpoint(run, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(saving, "save_file", full)
-        with pytest.raises(OSError, match="step 6 could not be written.*the last is step-000003"):
+        with pytest.raises(OSError, match=r"step 6 could not be written.*the last is step-000003"):
             run(recipe(), save_at=(3,))
     assert sorted(p.name for p in (tmp_path / "run").glob("*step-*")) == ["step-000003"]
     resumed = run(recipe(), save_at=(3,))
@@ -291,7 +297,7 @@ def test_a_truncated_checkpoint_of_the_run_is_refused(run, tmp_path, name):
 
 
 def test_corpora_and_targets_that_do_not_fit(run):
-    with pytest.raises(ValueError, match="target must be at least .* window 32, got 16"):
+    with pytest.raises(ValueError, match=r"target must be at least .* window 32, got 16"):
         run(recipe(target=16, sequence_length=8))
     short = pack(tiny.letters(), ["too short"])
     with pytest.raises(ValueError, match="at least one sequence of 32 tokens, got 9"):
@@ -340,7 +346,7 @@ def launch(root, folder, out):
     assert json.loads((out / "record.json").read_text())["processes"] == 2
 
 
-def test_two_sharded_processes_end_with_the_weights_of_one(run, root, tmp_path):
+def test_two_sharded_processes_end_with_the_weights_of_one(run, root, killed, tmp_path):
     """From the start, and from the checkpoint of one killed process."""
     plan = recipe(micro_batch=1)
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
@@ -348,11 +354,7 @@ def test_two_sharded_processes_end_with_the_weights_of_one(run, root, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
     tiny.letters().save_pretrained(tmp_path / "tokenizer")
     alone = run(plan, tmp_path / "alone", save_at=(3,))
-    shutil.copytree(tmp_path / "alone", tmp_path / "resumed")
-    for name in ("step-000003", "step-000006"):
-        shutil.rmtree(tmp_path / "resumed" / name)
-    killed(root, tmp_path / "killed", "micro_batch=1")
-    (tmp_path / "killed" / "step-000003").rename(tmp_path / "resumed" / "step-000003")
+    shutil.copytree(killed, tmp_path / "resumed")
     one, start = (weights(tmp_path / "alone" / f"step-{n:06d}") for n in (6, 3))
     for out in (tmp_path / "sharded", tmp_path / "resumed"):
         launch(root, tmp_path, out)

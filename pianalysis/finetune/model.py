@@ -15,6 +15,7 @@ import torch
 import transformers
 from torch.distributed.tensor import DTensor
 from transformers import initialization
+from transformers.distributed.configuration_utils import DistributedConfig
 
 from pianalysis.extension import Extension
 from pianalysis.finetune.recipe import Recipe
@@ -73,9 +74,7 @@ def prepare(
     # The weights move over; nothing is copied.
     model.load_state_dict(found.model.state_dict(), assign=True)
     model.tie_weights()
-    return Prepared(
-        found.name, model, config, found.tokenizer, found.spec, extension, found.digest
-    )
+    return Prepared(found.name, model, config, found.tokenizer, found.spec, extension, found.digest)
 
 
 def _from_scratch(
@@ -114,7 +113,7 @@ def _extended(config: Any, extension: Extension) -> Any:
 
 def shard(model: Any, processes: int) -> Any:
     """Split the weights over the processes (FSDP2), by transformers' own plan for the model."""
-    plan = transformers.distributed.DistributedConfig(fsdp_size=processes)
+    plan = DistributedConfig(fsdp_size=processes)
     plan, _, mesh = type(model).prepare_distribute_model(plan, device_map=None)
     model = type(model).maybe_distribute_model(model, plan, mesh)
     whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]

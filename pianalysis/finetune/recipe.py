@@ -117,9 +117,7 @@ class Recipe:
                 f"sequence_length must equal target {self.target} without gaps, got {length}"
             )
         if self.batch % self.micro_batch:
-            raise ValueError(
-                f"micro_batch must divide batch {self.batch}, got {self.micro_batch}"
-            )
+            raise ValueError(f"micro_batch must divide batch {self.batch}, got {self.micro_batch}")
 
     @property
     def tokens_per_step(self) -> int:

@@ -69,7 +69,8 @@ def save_checkpoint(
     """
     weights = get_model_state_dict(model, options=_WHOLE)
     # Before the first step there are no moments; asking for them would count as a step.
-    moments = get_optimizer_state_dict(model, optimizer, options=_WHOLE) if step else {}
+    # torch types what it returns by every form that an optimiser's state can have.
+    moments: Any = get_optimizer_state_dict(model, optimizer, options=_WHOLE) if step else {}
     if not writes:
         return
     final = checkpoint_folder(folder, step)

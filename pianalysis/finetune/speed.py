@@ -35,8 +35,9 @@ def flops_per_token(model: torch.nn.Module, length: int) -> float:
     linear = (m for m in model.modules() if isinstance(m, torch.nn.Linear))
     weights = sum(module.weight.numel() for module in linear)
     heads = config.num_attention_heads
-    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    return 6.0 * weights + 6.0 * config.num_hidden_layers * width * length
+    width: int = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+    layers: int = config.num_hidden_layers
+    return 6.0 * weights + 6.0 * layers * width * length
 
 
 def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ from tqdm import tqdm
 
 from pianalysis import _validate
 from pianalysis._validate import FloatArray
-from pianalysis.finetune import recipe as recipes
+from pianalysis.finetune import settings
 from pianalysis.finetune.corpus import Corpus, Sequences, default_corpus
+from pianalysis.finetune.log import LOG, TIMES, append, cut, read
 from pianalysis.finetune.model import Prepared, prepare, shard
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.saving import (
@@ -41,8 +41,6 @@ from pianalysis.heads._gap import described
 from pianalysis.records import Record, plain, write_atomic
 from pianalysis.rope import RopeSpec
 
-LOG = "log.jsonl"
-TIMES = "seconds.jsonl"
 RUN = "run.json"
 
 
@@ -126,9 +124,11 @@ def finetune(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    steps = sorted({_validate.whole("save_at", s, at_least=0, at_most=recipe.steps) for s in save_at})
-    with _contained(folder):
-        arguments = _arguments(recipe, folder)
+    steps = sorted(
+        {_validate.whole("save_at", s, at_least=0, at_most=recipe.steps) for s in save_at}
+    )
+    with settings.contained(_threads(folder)):
+        arguments = settings.arguments(recipe, folder)
         prepared = prepare(source, recipe, original_length=original_length)
         sequences = Sequences(corpus(prepared.tokenizer), recipe)
         run = _Run(folder, recipe, prepared, sequences, [*steps, recipe.steps])
@@ -190,7 +190,7 @@ class _Run:
             self.prepared.load_weights(checkpoint_folder(self.folder, self.begin))
         if arguments.should_save:
             for name in (LOG, TIMES):
-                _cut(self.folder / name, self.begin)
+                cut(self.folder / name, self.begin)
         if self.begin == self.recipe.steps:
             return
         arguments.learning_rate = self.recipe.peak_rate(self.parameters)
@@ -216,8 +216,8 @@ class _Run:
 
     def record(self, arguments: Any) -> FineTuning:
         """Return the record of the whole run, from its log."""
-        rows = _read(self.folder / LOG)
-        seconds = statistics.median(row["seconds"] for row in _read(self.folder / TIMES))
+        rows = read(self.folder / LOG)
+        seconds = statistics.median(row["seconds"] for row in read(self.folder / TIMES))
         rate = self.recipe.tokens_per_step / seconds
         device = arguments.device
         dtype = torch.bfloat16 if arguments.bf16 else torch.float32
@@ -270,6 +270,7 @@ class _Trainer(transformers.Trainer):
 
     run: _Run
     bar: Any
+    optimizer: Any
     clock: float
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -304,8 +305,8 @@ class _Trainer(transformers.Trainer):
                 f"{line['learning_rate']:g}; the last checkpoint is {last}"
             )
         if self.args.should_save:
-            _append(run.folder / LOG, line)
-            _append(run.folder / TIMES, {"step": step, "seconds": seconds})
+            append(run.folder / LOG, line)
+            append(run.folder / TIMES, {"step": step, "seconds": seconds})
         self.bar.set_postfix(loss=f"{line['loss']:.3f}", refresh=False)
         self.bar.update()
         if step in run.save_at:
@@ -348,89 +349,12 @@ class _Start(transformers.TrainerCallback):
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
 
-def _arguments(recipe: Recipe, folder: Path) -> Any:
-    """Return the Trainer's arguments; this also joins the processes that torchrun started."""
-    cuda = torch.cuda.is_available()
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=recipe.micro_batch,
-        adam_beta1=recipes.BETAS[0],
-        adam_beta2=recipes.BETAS[1],
-        weight_decay=recipes.WEIGHT_DECAY,
-        max_grad_norm=0.0,  # the paper states no clipping
-        bf16=recipe.dtype == "bfloat16" or (recipe.dtype == "auto" and cuda),
-        use_cpu=not cuda,
-        seed=recipe.seed,
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=cuda,
-        ddp_backend="gloo" if several and not cuda else None,
-        activation_checkpointing=recipe.gradient_checkpointing,
-    )
-    arguments.gradient_accumulation_steps = recipe.accumulation(arguments.world_size)
-    return arguments
-
-
-@contextmanager
-def _contained(folder: Path) -> Iterator[None]:
-    """Make a CPU run deterministic, and leave generators and settings as they were."""
-    threads = torch.get_num_threads()
-    strict = torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    logging: Any = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    run = folder / RUN
-    if run.exists():
-        torch.set_num_threads(json.loads(run.read_text())["threads"])
-    torch.use_deterministic_algorithms(not torch.cuda.is_available())
-    # Without this every new tensor is first filled, which only shows reads of unwritten memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-        torch.use_deterministic_algorithms(strict)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
-        torch.set_num_threads(threads)
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
-
-
-def _append(path: Path, line: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(line) + "\n")
-
-
-def _cut(path: Path, step: int) -> None:
-    """Keep the lines up to a step: what came after it is done again."""
-    rows = [row for row in _read(path) if row["step"] <= step]
-    if [row["step"] for row in rows] != list(range(1, step + 1)):
-        raise ValueError(f"{path}: must hold a line for each step up to {step}, got {len(rows)}")
-    write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log; one that was cut short by a kill is left out."""
+def _threads(folder: Path) -> int | None:
+    """Return the number of threads that a run began with, or None for a new one."""
+    path = folder / RUN
     if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+        return None
+    return _validate.whole(f"threads in {path}", json.loads(path.read_text())["threads"])
 
 
 def _device_name(device: torch.device) -> str:
@@ -438,8 +362,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _versions() -> dict[str, str]:
-    import accelerate
-
     import pianalysis
 
-    return {m.__name__: m.__version__ for m in (pianalysis, torch, transformers, accelerate)}
+    names = ("torch", "transformers", "accelerate", "safetensors")
+    return {"pianalysis": pianalysis.__version__, **{name: version(name) for name in names}}
