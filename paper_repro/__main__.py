@@ -20,7 +20,8 @@ def build_parser() -> OneLineParser:
     verbs.add_parser("list", help="name every item and what it regenerates")
     run = verbs.add_parser("run", help="compute, draw and write items (all of them by default)")
     run.add_argument("items", nargs="*", metavar="ITEM", help=", ".join(runner.ITEMS))
-    run.add_argument("--seed", type=int, default=0, help="noise of Fig. 2 (default 0)")
+    run.add_argument("--seed", type=int, default=0, help="of all draws (default 0)")
+    run.add_argument("--tier", help="of finetune: quick (default), cpu (hours), gpu")
     check = verbs.add_parser("check", help="recompute all verdicts; exit 1 when one changed")
     for verb in (run, check):
         verb.add_argument(
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verb == "run":
             readme = Path("README.md")
             here = options.out == "figures" and readme.exists()
-            runner.run(options.items, folder, options.seed, readme if here else None)
+            runner.run(options.items, folder, options.seed, readme if here else None, options.tier)
             return 0
         lines = runner.check(folder)
     except (ValueError, TypeError, OSError) as error:

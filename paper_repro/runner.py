@@ -33,6 +33,7 @@ ITEMS = (
     "schemes",
     "phase_error",
     "real_heads",
+    "finetune",
     "tables",
 )
 _VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "clarabel", "sympy")
@@ -54,10 +55,12 @@ def title(name: str) -> str:
     return (load(name).__doc__ or "").strip().splitlines()[0]
 
 
-def provenance(name: str, seed: int) -> dict[str, Any]:
+def provenance(name: str, seed: int, tier: str | None = None) -> dict[str, Any]:
     """Return what made a figure: command, seed, versions, digest of sources and inputs."""
     return {
-        "command": f"python -m paper_repro run {name}" + (f" --seed {seed}" if seed else ""),
+        "command": f"python -m paper_repro run {name}"
+        + (f" --tier {tier}" if tier else "")
+        + (f" --seed {seed}" if seed else ""),
         "seed": seed,
         "versions": {
             "python": platform.python_version(),
@@ -84,16 +87,25 @@ def _digest(name: str) -> str:
     return digest.hexdigest()
 
 
-def compute(name: str, seed: int = 0) -> Mapping[str, Record]:
-    """Compute one item: figure stem -> record."""
-    records: Mapping[str, Record] = load(name).compute(seed)
+def compute(name: str, seed: int = 0, tier: str | None = None) -> Mapping[str, Record]:
+    """Compute one item: figure stem -> record; ``tier`` is for items that have several."""
+    item = load(name)
+    if tier is None:
+        records: Mapping[str, Record] = item.compute(seed)
+    else:
+        tiers = getattr(item, "TIERS", ())
+        if not tiers:
+            raise ValueError(f"tier must go with an item that has tiers, got {tier!r} for {name}")
+        records = item.compute(seed, _validate.choice("tier", tier, tiers))
     return records
 
 
-def save(name: str, records: Mapping[str, Record], folder: Path, seed: int) -> None:
+def save(
+    name: str, records: Mapping[str, Record], folder: Path, seed: int, tier: str | None = None
+) -> None:
     """Draw and write every stem of an item: .pdf, .svg, .png, .csv, .json."""
     figures = load(name).plot(records)
-    source = provenance(name, seed)
+    source = provenance(name, seed, tier)
     for stem, record in records.items():
         for kind, metadata in _METADATA.items():
             out = io.BytesIO()
@@ -103,7 +115,13 @@ def save(name: str, records: Mapping[str, Record], folder: Path, seed: int) -> N
         record.save(folder / stem, source)
 
 
-def run(names: Sequence[str], folder: Path, seed: int = 0, readme: Path | None = None) -> None:
+def run(
+    names: Sequence[str],
+    folder: Path,
+    seed: int = 0,
+    readme: Path | None = None,
+    tier: str | None = None,
+) -> None:
     """Run items and bring the ledger (and README's summary) up to date."""
     names = [_validate.choice("item", name, ITEMS) for name in names] or list(ITEMS)
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,8 +131,8 @@ def run(names: Sequence[str], folder: Path, seed: int = 0, readme: Path | None =
     with tqdm(names, unit="item", disable=None) as bar:
         for name in bar:
             bar.set_description(name)
-            records = compute(name, seed)
-            save(name, records, folder, seed)
+            records = compute(name, seed, tier)
+            save(name, records, folder, seed, tier)
             found += load(name).claims(records)
     if seed:
         return  # the ledger records the default seed
