@@ -360,8 +360,8 @@ def test_time_is_work_over_speed():
 def test_commands():
     one = plan("llama-7b", 8192).command
     assert one == (
-        "torchrun --nproc-per-node 8 -m pianalysis.finetune recipes/llama-7b-8192.json "
-        "--model DIR --corpus DIR --out DIR"
+        "torchrun --nproc-per-node 8 -m pianalysis.finetune DIR "
+        "--recipe recipes/llama-7b-8192.json --text FILES --out DIR"
     )
     assert "--nnodes 4 --nproc-per-node 8 --rdzv" in plan("llama-7b", 8192, gpus=32).command
     # A committed recipe is named only for exactly its run.

@@ -218,7 +218,7 @@ def command(gpus: int, recipe: str) -> str:
             f"--nnodes {hosts} --nproc-per-node {GPUS_PER_HOST} "
             "--rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500"
         )
-    return f"torchrun {where} -m pianalysis.finetune {recipe} --model DIR --corpus DIR --out DIR"
+    return f"torchrun {where} -m pianalysis.finetune DIR --recipe {recipe} --text FILES --out DIR"
 
 
 def table(found: Plan) -> str:
