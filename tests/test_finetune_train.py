@@ -17,7 +17,9 @@ from safetensors.torch import load_file
 
 import pianalysis as pia
 from pianalysis.finetune import saving, train
+from pianalysis.finetune.architecture import Architecture
 from pianalysis.finetune.corpus import Sequences, pack
+from pianalysis.finetune.cost import training_operations
 from pianalysis.finetune.curve import loss_curve
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.speed import flops_per_token
@@ -317,6 +319,9 @@ def test_flops_agree_with_those_counted_by_torch():
         model(tokens, labels=tokens).loss.backward()
     attention = 6 * 2 * 32 * 64
     assert counter.get_total_flops() / 64 == flops_per_token(model, 64) + attention
+    # The plan counts from the config what training counts from the weights.
+    sizes = Architecture.from_hf(model.config.to_dict())
+    assert training_operations(sizes, 64, checkpointing=False).model == flops_per_token(model, 64)
 
 
 def test_the_record_holds_speed_and_draws_a_curve(run, tmp_path):

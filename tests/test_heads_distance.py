@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 
 from pianalysis.heads import _gap, distance, pictures  # noqa: E402
 from pianalysis.heads.checkpoint import open_checkpoint  # noqa: E402
-from pianalysis.heads.passkey import draw_key  # noqa: E402
+from pianalysis.heads.passkey import Prompt, draw_key  # noqa: E402
 from pianalysis.heads.text import default_text, encode  # noqa: E402
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
@@ -196,7 +196,7 @@ def test_passkey_is_counted_at_the_distance_asked(bos):
 
 def test_success_is_greedy_decoding(tiny):
     """One pass over the true answer decides as five steps through the cache would."""
-    prompt = distance._Prompt.build(tiny.tokenizer, draw_key(0, 400, 0), 1)
+    prompt = Prompt.build(tiny.tokenizer, draw_key(0, 400, 0), 1)
     given, answer = prompt.tokens[: prompt.answer_at], prompt.tokens[prompt.answer_at :]
     gap = 400 - prompt.distance
     positions = torch.arange(len(prompt.tokens))
@@ -224,7 +224,7 @@ def test_success_is_greedy_decoding(tiny):
 def test_prompt_parts_are_where_they_should_be():
     for bos in (False, True):
         tokenizer = letters(bos=bos)
-        prompt = distance._Prompt.build(tokenizer, 42, 2)
+        prompt = Prompt.build(tokenizer, 42, 2)
         decode = tokenizer.decode
         assert decode(prompt.tokens[prompt.key_at :]).startswith("00042. Remember")
         rest = decode(prompt.tokens[prompt.rest_at :])
@@ -236,7 +236,7 @@ def test_prompt_parts_are_where_they_should_be():
 
 def test_fillers_give_way_to_short_distances():
     tokenizer = letters()
-    own = [distance._Prompt.build(tokenizer, 7, n).distance for n in range(4)]
+    own = [Prompt.build(tokenizer, 7, n).distance for n in range(4)]
     assert sorted(own) == own
     assert distance._fitting(tokenizer, 7, 3, own[3] + 5).distance == own[3]
     assert distance._fitting(tokenizer, 7, 3, own[3] - 1).distance == own[2]

@@ -7,12 +7,9 @@ tokens, a resumed run goes on with the next one, and the number of processes cha
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +17,7 @@ import numpy as np
 from pianalysis.finetune.gaps import gap_positions
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.heads._gap import IntArray
-from pianalysis.heads.text import PACKAGE, PLAY, opening
+from pianalysis.heads.text import PLAY, opening, plain_play, plays_folder
 
 HELD_OUT = PLAY.stem  # the text of `heads`: measured there, so never trained on here
 
@@ -76,18 +73,8 @@ def plays() -> dict[str, str]:
     ModuleNotFoundError
         The package is not installed.
     """
-    found = find_spec(PACKAGE)
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(
-            f"the default corpus needs the package {PACKAGE}: run `make models`, or name text files"
-        )
-    folder = Path(found.submodule_search_locations[0]) / PLAY.parts[0]
-    out = {}
-    for path in sorted(folder.rglob("*.md")):
-        markdown = path.read_text(encoding="utf-8")
-        plain = re.sub(r"^#+ |\*\*|_|\\| +$", "", markdown, flags=re.MULTILINE)
-        out[path.stem] = plain.strip() + "\n"
-    return out
+    folder = plays_folder() / PLAY.parts[0]
+    return {path.stem: plain_play(path) for path in sorted(folder.rglob("*.md"))}
 
 
 def pack(tokenizer: Any, texts: Sequence[str], held_out: Sequence[str] = ()) -> Corpus:

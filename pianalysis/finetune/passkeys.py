@@ -18,8 +18,7 @@ from pianalysis import _validate
 from pianalysis.extension import Extension
 from pianalysis.heads import _gap
 from pianalysis.heads._gap import LARGEST_POSITION, IntArray, Store
-from pianalysis.heads.distance import _Prompt
-from pianalysis.heads.passkey import draw_key, k_max
+from pianalysis.heads.passkey import Prompt, draw_key, k_max
 from pianalysis.heads.text import opening
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec
@@ -161,9 +160,9 @@ def spread(target: int, count: int) -> list[int]:
     return [target * i // count for i in range(1, count + 1)]
 
 
-def _filled(tokenizer: Any, key: int, k: int) -> tuple[_Prompt, int]:
+def _filled(tokenizer: Any, key: int, k: int) -> tuple[Prompt, int]:
     """Return the longest prompt of at most k tokens, answer included, and its fillers."""
-    bare, one, two = (_Prompt.build(tokenizer, key, n) for n in range(3))
+    bare, one, two = (Prompt.build(tokenizer, key, n) for n in range(3))
     if len(bare.tokens) > k:
         raise ValueError(
             "target / distances must be at least the length of the prompt without filler and its "
@@ -171,10 +170,10 @@ def _filled(tokenizer: Any, key: int, k: int) -> tuple[_Prompt, int]:
         )
     # Fillers repeat, so their tokens do, but for what the tokenizer joins at the ends.
     fillers = max(0, 1 + (k - len(one.tokens)) // (len(two.tokens) - len(one.tokens)))
-    prompt = _Prompt.build(tokenizer, key, fillers)
+    prompt = Prompt.build(tokenizer, key, fillers)
     while len(prompt.tokens) > k:
         fillers -= 1
-        prompt = _Prompt.build(tokenizer, key, fillers)
-    while len((longer := _Prompt.build(tokenizer, key, fillers + 1)).tokens) <= k:
+        prompt = Prompt.build(tokenizer, key, fillers)
+    while len((longer := Prompt.build(tokenizer, key, fillers + 1)).tokens) <= k:
         prompt, fillers = longer, fillers + 1
     return prompt, fillers

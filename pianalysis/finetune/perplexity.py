@@ -14,8 +14,6 @@ tokens with little context, no more than each later one of S tokens. ``compat=Tr
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,7 +152,7 @@ def perplexity(
 
     cases = {
         (window, index): {
-            **{"kind": "perplexity", "tokens": _sha256(text)},
+            **{"kind": "perplexity", "tokens": _gap.sha256(text)},
             **{"window": window, "stride": stride},
         }
         for window in windows
@@ -354,11 +352,7 @@ def _of_texts(checkpoint: Checkpoint, texts: list[list[int]]) -> dict[str, Any]:
     bos = checkpoint.model.config.get_text_config().bos_token_id
     begin = sum(text[0] == bos for text in texts)
     return {
-        "tokens_sha256": _sha256(texts),
+        "tokens_sha256": _gap.sha256(texts),
         "documents": len(texts),
         "bos": {0: "no document", len(texts): "every document"}.get(begin, "some documents"),
     }
-
-
-def _sha256(tokens: Any) -> str:
-    return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()

@@ -56,6 +56,7 @@ def contained(threads: int | None) -> Iterator[None]:
     fill = memory.fill_uninitialized_memory
     logging: Any = transformers.utils.logging
     shown = logging.is_progress_bar_enabled()
+    # transformers seeds numpy's old global generator; so that one is kept, too.
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     if threads is not None:
         torch.set_num_threads(threads)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _SIZES = {"cpu": 1024, "cuda": 8192}
 _TRIES = 5
 
 
-def flops_per_token(model: torch.nn.Module, length: int) -> float:
+def flops_per_token(model: PreTrainedModel, length: int) -> float:
     r"""Return the floating-point operations that training one token needs, backward pass included.
 
     .. math:: 6 N + 6\, l\, w\, n
@@ -21,7 +24,7 @@ def flops_per_token(model: torch.nn.Module, length: int) -> float:
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model : transformers.PreTrainedModel
         A causal language model of transformers; it may lie on the meta device.
     length : int
         n.
@@ -31,7 +34,7 @@ def flops_per_token(model: torch.nn.Module, length: int) -> float:
     Activations that are computed again (gradient checkpointing) are not counted, nor are norms,
     rotations and the optimiser: it is the numerator of what is called model FLOP utilisation.
     """
-    config: Any = model.config.get_text_config()  # type: ignore[operator, union-attr]
+    config = model.config.get_text_config()
     linear = (m for m in model.modules() if isinstance(m, torch.nn.Linear))
     weights = sum(module.weight.numel() for module in linear)
     heads = config.num_attention_heads

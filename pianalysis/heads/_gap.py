@@ -123,6 +123,11 @@ def about(checkpoint: Checkpoint, schemes: Mapping[str, Extension | None]) -> di
     }
 
 
+def sha256(tokens: Sequence[Any]) -> str:
+    """Return what names tokens, or several texts of them, in records and in the store's keys."""
+    return hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest()
+
+
 def vocabulary_ids(checkpoint: Checkpoint, tokens: Sequence[int]) -> list[int]:
     """Return tokens as ints of the model's vocabulary."""
     last = checkpoint.model.config.get_text_config().vocab_size - 1

@@ -21,8 +21,6 @@ find its key, and does it damage the rest. What it does not measure:
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,7 +33,7 @@ from pianalysis._validate import FloatArray
 from pianalysis.extension import Extension
 from pianalysis.heads import _gap
 from pianalysis.heads._gap import LARGEST_POSITION, IntArray, Store
-from pianalysis.heads.passkey import draw_key, k_max, passkey_prompt
+from pianalysis.heads.passkey import Prompt, draw_key, k_max
 from pianalysis.heads.text import opening
 from pianalysis.records import Record
 from pianalysis.rope import RopeSpec
@@ -136,7 +134,7 @@ def gap_likelihood(
     most = LARGEST_POSITION - len(tokens)
     gaps = _gap.listed("gaps", gaps, at_least=0, at_most=most)
     schemes = _gap.schemes(checkpoint, extensions)
-    sha256 = hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
+    sha256 = _gap.sha256(tokens)
 
     def measure(gap: int) -> dict[str, Any]:
         positions = _gap.positions(len(tokens), prefix, gap)
@@ -262,51 +260,16 @@ def shortest_distance(tokenizer: Any) -> int:
     Keys differ in their number of tokens by at most the digits: five, twice between the key's first
     digit and the question.
     """
-    return _Prompt.build(tokenizer, 0, 0).distance + 10
+    return Prompt.build(tokenizer, 0, 0).distance + 10
 
 
-def _fitting(tokenizer: Any, key: int, fillers: int, distance: int) -> _Prompt:
+def _fitting(tokenizer: Any, key: int, fillers: int, distance: int) -> Prompt:
     """Return the prompt with as many fillers as the distance has room for."""
     for count in range(fillers, -1, -1):
-        prompt = _Prompt.build(tokenizer, key, count)
+        prompt = Prompt.build(tokenizer, key, count)
         if prompt.distance <= distance:
             return prompt
     raise ValueError(
         f"distances must be at least {prompt.distance}, the prompt's own without filler, "
         f"got {distance}"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    """The tokens of a passkey prompt and its answer, and where in them the parts begin."""
-
-    tokens: list[int]
-    key_at: int
-    rest_at: int
-    answer_at: int
-
-    @property
-    def distance(self) -> int:
-        return self.answer_at - 1 - self.key_at
-
-    @classmethod
-    def build(cls, tokenizer: Any, key: int, fillers: int) -> _Prompt:
-        if not getattr(tokenizer, "is_fast", False):
-            raise ValueError(
-                "checkpoint must have a tokenizer that tells where its tokens stand (a fast one), "
-                f"got {type(tokenizer).__name__}"
-            )
-        text, digits = passkey_prompt(0, fillers, key), f"{key:05d}"
-        stated = text.rindex(digits) + len(f"{digits} is the pass key.")
-        encoded = tokenizer(
-            f"{text} {digits}", add_special_tokens=False, return_offsets_mapping=True
-        )
-        start = opening(tokenizer)
-        # The token that holds character c is the first to end beyond it.
-        ends = [end for _, end in encoded["offset_mapping"]]
-        at = [
-            len(start) + next(i for i, end in enumerate(ends) if end > character)
-            for character in (text.index(digits), stated, len(text))
-        ]
-        return cls(start + encoded["input_ids"], *at)

@@ -6,7 +6,6 @@ distance and trial), so that a run that was stopped anywhere goes on and ends wi
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pianalysis
 from pianalysis import _validate
 from pianalysis.bounds.worst_case import LARGEST_DIM, LARGEST_GRID
 from pianalysis.extension import Extension
+from pianalysis.heads import _gap
 from pianalysis.heads._gap import Store
 from pianalysis.heads.capture import LayerHeads, visit_layers
 from pianalysis.heads.checkpoint import Checkpoint
@@ -124,7 +124,7 @@ def head_statistics(
         "version": pianalysis.__version__,
         "checkpoint": checkpoint.digest,
         "dtype": str(checkpoint.model.dtype),
-        "tokens": hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest(),
+        "tokens": _gap.sha256(tokens),
         "pairs": _validate.whole("pairs", pairs),
         "seed": _validate.whole("seed", seed, at_least=0),
     }

