@@ -1,18 +1,34 @@
 """The experiment's machinery on a tiny model: cases, readings, a stopped run, the quick tier."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
 
 import pianalysis as pia
-from paper_repro import experiment, runner
+from paper_repro import experiment, readings, runner
 from paper_repro.experiment import Case, Tier
 from paper_repro.items import finetune as item
+from paper_repro.readings import Reader
 from pianalysis.finetune.corpus import pack
 
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 60
-CASES = (Case("linear", 0, 3, 0.0), Case("default", 0, 3, 0.0))
-TINY = Tier(2, 64, True, 1, CASES, (0, 3), 2, 1, 3, 2)
+CASES = (
+    Case("linear", 0, 3, 0.0, thorough=True, long=True),
+    Case("default", 0, 3, 0.0),
+)
+TINY = Tier(
+    sequence_length=64,
+    batch_tokens=64,
+    cases=CASES,
+    read_at=(0, 3),
+    distances=2,
+    trials=1,
+    window=256,
+    window_text=600,
+    heads_text=16,
+)
 
 
 @pytest.fixture
@@ -23,14 +39,19 @@ def small(tmp_path, monkeypatch):
     tiny.letters().save_pretrained(folder)
     monkeypatch.setattr(experiment, "MODEL", str(folder))
     monkeypatch.setattr(experiment, "preset", lambda _: pia.RopeSpec(16, 10_000.0, 1024))
-    monkeypatch.setattr(experiment, "default_corpus", lambda t: pack(t, [TEXT], [TEXT]))
+    for module in (experiment, readings):
+        monkeypatch.setattr(module, "default_corpus", lambda t: pack(t, [TEXT], [TEXT]))
     monkeypatch.setitem(experiment.TIERS, "quick", TINY)
-    monkeypatch.setattr(experiment, "_TEXT", 128)
+    monkeypatch.setattr(readings, "TEXT", 128)
+    monkeypatch.setattr(experiment, "PAPER_DISTANCES", 3)
+    monkeypatch.setattr(experiment, "PAPER_TRIALS", 2)
     return tmp_path / "work"
 
 
 def test_every_case_is_read_at_its_steps(small):
-    training, passkeys, likelihoods = experiment.run_tier("quick", small)
+    found = experiment.run_tier("quick", small)
+    assert list(found) == ["loss", *readings.READINGS]
+    training, passkeys, likelihoods = (found[kind] for kind in ("loss", "passkeys", "likelihood"))
     assert training.case == tuple(case.label for case in CASES for _ in range(3))
     np.testing.assert_array_equal(training.step, [1, 2, 3, 1, 2, 3])
     assert (training.loss > 0).all()
@@ -39,9 +60,9 @@ def test_every_case_is_read_at_its_steps(small):
         assert set(passkeys.step[rows]) == {0, 3}
         assert (rows & (passkeys.step == 0)).sum() == 2
         last = rows & (passkeys.step == 3)
-        assert last.sum() == 3  # as many distances as the last reading asks for
-        assert set(passkeys.trials[last]) == {2}
-    assert passkeys.target == 2048
+        assert last.sum() == (3 if case.thorough else 2)
+        assert set(passkeys.trials[last]) == {2 if case.thorough else 1}
+    assert set(passkeys.target) == {2048}
     # direct fine-tuning starts from the model itself, Position Interpolation does not
     start = likelihoods.step == 0
     cases = np.array(likelihoods.case)
@@ -52,31 +73,51 @@ def test_every_case_is_read_at_its_steps(small):
     assert not list(small.glob("*/step-*"))  # weights of finished cases are removed
 
 
+def test_readings_without_gaps_and_of_heads(small):
+    found = experiment.run_tier("quick", small)
+    windows, long, heads = (found[kind] for kind in ("windows", "long", "heads"))
+    assert windows.case == tuple(case.label for case in CASES for _ in range(2))
+    assert set(windows.count) == {599}
+    assert set(long.case) == set(heads.case) == {CASES[0].label}
+    np.testing.assert_array_equal(long.tokens, [512, 1024, 2048] * 2)
+    assert set(long.count) == {2048}
+    value = dict(zip(zip(heads.step, heads.quantity, strict=True), heads.value, strict=True))
+    for step in (0, 3):
+        assert value[step, "weighted_violations"] == value[step, "corrected_violations"] == 0
+        assert 0 < value[step, "corrected_ratio"] <= value[step, "weighted_ratio"] <= 1
+        assert value[step, "found_ratio"] >= value[step, "paper_ratio"] > 0
+    assert value[0, "coefficient_extreme"] != value[3, "coefficient_extreme"]
+
+
+def test_a_tier_of_full_length_reads_whole_prompts(small, monkeypatch):
+    case = Case("linear", 0, 1, 0.0)
+    whole = replace(TINY, sequence_length=None, batch_tokens=2048, cases=(case,), read_at=(0,))
+    monkeypatch.setitem(experiment.TIERS, "quick", whole)
+    found = experiment.run_tier("quick", small)["passkeys"]
+    np.testing.assert_array_equal(found.distance, [1024, 2048])
+
+
 def test_a_stopped_run_goes_on_to_the_same_records(small, tmp_path, monkeypatch):
     whole = experiment.run_tier("quick", tmp_path / "whole")
-    reading = experiment._likelihoods
+    reading = Reader.likelihood
     calls = []
 
-    def stopped(*arguments):
+    def stopped(reader):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return reading(*arguments)
+        return reading(reader)
 
-    monkeypatch.setattr(experiment, "_likelihoods", stopped)
+    monkeypatch.setattr(Reader, "likelihood", stopped)
     with pytest.raises(KeyboardInterrupt):
         experiment.run_tier("quick", small)
     again = experiment.run_tier("quick", small)
-    for one, other in zip(whole, again, strict=True):
-        assert one.csv() == other.csv()
+    assert whole.keys() == again.keys()
+    for kind, record in whole.items():
+        assert record.csv() == again[kind].csv()
     trained = len(calls)
     experiment.run_tier("quick", small)
     assert len(calls) == trained  # nothing is read twice
-
-
-def test_distances_are_uniform_up_to_the_target():
-    assert experiment.spread(60, 16384, 8) == [2048 * i for i in range(1, 9)]
-    assert experiment.spread(300, 1024, 8)[0] == 300
 
 
 def test_tiers_are_named():

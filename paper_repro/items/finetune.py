@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,82 +22,98 @@ def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
     """Train and read every case of a tier; what is finished is kept in build/finetune."""
     from paper_repro.experiment import run_tier
 
-    training, passkeys, likelihoods = run_tier(tier, WORK / tier, seed)
-    return {
-        f"finetune_{tier}_loss": training,
-        f"finetune_{tier}_passkeys": passkeys,
-        f"finetune_{tier}_likelihood": likelihoods,
-    }
+    found = run_tier(tier, WORK / tier, seed)
+    return {f"finetune_{tier}_{kind}": record for kind, record in found.items()}
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
-    """Draw training curves, k_max against steps, and held-out text against distance."""
-    draw = {"loss": _losses, "passkeys": _reach, "likelihood": _distance}
-    return {stem: draw[stem.rpartition("_")[2]](record) for stem, record in records.items()}
+    """Draw training curves, k_max against steps, text against distance, and what heads became."""
+    return {stem: _PICTURES[stem.rpartition("_")[2]](record) for stem, record in records.items()}
 
 
 def _losses(found: Any) -> Any:
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.8)
-    steps = np.unique(found.step)
-    plots.curves(
-        steps,
-        {case: _along(found, case, "step", steps, "loss") for case in dict.fromkeys(found.case)},
-        ax=ax,
+    return _lines(
+        *_by_case(found, "step", "loss"),
         xlabel="step",
         ylabel="training loss (nats a token)",
         title=f"tier {found.tier}",
-        legend=None,
     )
-    plots.legend_below(ax, columns=2)
-    return figure
 
 
 def _reach(found: Any) -> Any:
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.8)
-    steps = np.unique(found.step)
-    plots.curves(
-        steps,
-        {case: _along(found, case, "step", steps, "k_max") for case in dict.fromkeys(found.case)},
-        ax=ax,
+    return _lines(
+        *_by_case(found, "step", "k_max"),
         xlabel="fine-tuning steps",
         ylabel="k_max (tokens, 20% rule)",
-        title=f"passkeys across a gap, {found.window} to {found.target} tokens",
+        title=f"how far passkeys are read, pretrained window {found.window} tokens",
         marker="o",
-        legend=None,
     )
-    plots.legend_below(ax, columns=2)
-    return figure
 
 
 def _distance(found: Any) -> Any:
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.8)
-    gaps = np.unique(found.gap)
-    series = {}
-    for case in dict.fromkeys(found.case):
-        rows = np.array(found.case) == case
-        last = found.step[rows].max()
-        at = rows & (found.step == last)
-        series[f"{case}, step {last:.0f}"] = found.nats[at][np.argsort(found.gap[at])]
-    plots.curves(
-        gaps,
-        series,
-        ax=ax,
-        xlabel="gap between prefix and tail (tokens)",
+    return _lines(
+        *_by_case(_last(found), "reach", "nats"),
+        xlabel="position of the last token",
         ylabel="nats a token of held-out text",
-        title=f"{found.tail} tokens behind {found.prefix} and a gap",
+        title="text behind a gap in positions, after the last step",
         marker="o",
-        legend=None,
+    )
+
+
+def _windows(found: Any) -> Any:
+    return _lines(
+        *_by_case(_last(found), "tokens", "perplexity"),
+        xlabel="window (tokens)",
+        ylabel="perplexity of held-out text",
+        title="text without gaps, after the last step",
+        marker="o",
+    )
+
+
+def _heads(found: Any) -> Any:
+    return _lines(*_by_case(found, "step", "value"), xlabel="", ylabel="", title="")
+
+
+_PICTURES = {
+    "loss": _losses,
+    "passkeys": _reach,
+    "likelihood": _distance,
+    "windows": _windows,
+    "long": _windows,
+    "heads": _heads,
+}
+
+
+def _lines(
+    x: Any, series: Mapping[str, Any], *, xlabel: str, ylabel: str, title: str, marker: str = ""
+) -> Any:
+    """Draw a line a case, its legend below."""
+    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.8)
+    plots.curves(
+        x, series, ax=ax, xlabel=xlabel, ylabel=ylabel, title=title, marker=marker, legend=None
     )
     plots.legend_below(ax, columns=2)
     return figure
 
 
-def _along(found: Any, case: str, over: str, values: Any, column: str) -> Any:
-    """Return one value of a column for each value of ``over``, NaN where the case has none."""
-    rows = np.array(found.case) == case
-    keys, cells = getattr(found, over)[rows].tolist(), getattr(found, column)[rows].tolist()
-    known = dict(zip(keys, cells, strict=True))
-    return np.array([known.get(value, np.nan) for value in values.tolist()])
+def _last(found: Any) -> Any:
+    """Return the rows of each case's last step."""
+    case = np.array(found.case)
+    last = {name: found.step[case == name].max() for name in dict.fromkeys(found.case)}
+    keep = found.step == np.array([last[name] for name in found.case])
+    columns = {name: np.asarray(column)[keep] for name, column in found.columns().items()}
+    return SimpleNamespace(**columns)
+
+
+def _by_case(found: Any, over: str, column: str) -> tuple[Any, dict[str, Any]]:
+    """Return the values of ``over``, and for each case one of ``column`` at each, or NaN."""
+    values = np.unique(getattr(found, over))
+    out = {}
+    for case in dict.fromkeys(np.asarray(found.case).tolist()):
+        rows = np.asarray(found.case) == case
+        known = dict(zip(getattr(found, over)[rows], getattr(found, column)[rows], strict=True))
+        out[case] = np.array([known.get(value, np.nan) for value in values])
+    return values, out
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
