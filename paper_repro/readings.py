@@ -20,6 +20,7 @@ from pianalysis.finetune.perplexity import STRIDE, perplexity
 from pianalysis.heads.checkpoint import Checkpoint
 from pianalysis.heads.distance import gap_likelihood, gap_passkey, shortest_distance
 from pianalysis.heads.measurement import head_statistics
+from pianalysis.heads.passkey import Prompt
 from pianalysis.heads.store import FolderStore
 from pianalysis.heads.summary import summarise
 from pianalysis.records import Record
@@ -31,7 +32,7 @@ LONG = (0.25, 0.5, 1.0)  # windows of whole texts, in shares of the target
 
 @dataclass(frozen=True, slots=True)
 class Passkeys(Record):
-    """Passkeys read out: a row a case, step and distance from key to question.
+    """Passkeys read out: a row a case, step and length k of the prompt, in tokens.
 
     ``k_max`` is that of the row's case and step.
     """
@@ -42,7 +43,7 @@ class Passkeys(Record):
     case: tuple[str, ...]
     target: FloatArray
     step: FloatArray
-    distance: FloatArray
+    k: FloatArray
     successes: FloatArray
     trials: FloatArray
     k_max: FloatArray
@@ -137,17 +138,21 @@ class Reader:
     gap: bool
 
     def passkeys(self, count: int, trials: int) -> list[dict[str, Any]]:
-        """Read passkeys at distances uniform up to the target.
+        """Read passkeys in prompts of k tokens, k uniform up to the target as in the paper.
 
-        Across a gap those below that of the prompt without filler become it.
+        Across a gap k counts positions, the key's surroundings and the answer included: none is
+        at the target or beyond, where no model here was trained.
         """
         if self.gap:
+            bare = Prompt.build(self.checkpoint.tokenizer, 0, 0)
+            around = len(bare.tokens) - bare.distance
             least = shortest_distance(self.checkpoint.tokenizer)
-            distances = sorted({max(k, least) for k in spread(self.target, count)})
+            lengths = {max(k - around, least): k for k in spread(self.target, count)}
             found = gap_passkey(
-                self.checkpoint, distances=distances, trials=trials, store=self.store
+                self.checkpoint, distances=list(lengths), trials=trials, store=self.store
             )
-            (k_max,), successes = found.k_max.values(), found.successes.tolist()
+            (reached,), successes = found.k_max.values(), found.successes.tolist()
+            asked, k_max = list(lengths.values()), lengths.get(reached, 0)
         else:
             whole = passkeys(
                 self.checkpoint,
@@ -156,11 +161,11 @@ class Reader:
                 trials=trials,
                 store=self.store,
             )
-            distances = whole.k.tolist()
             (k_max,), successes = whole.k_max.values(), whole.successes.tolist()
+            asked = whole.k.tolist()
         return [
-            {"distance": distance, "successes": number, "trials": trials, "k_max": k_max}
-            for distance, number in zip(distances, successes, strict=True)
+            {"k": k, "successes": number, "trials": trials, "k_max": k_max}
+            for k, number in zip(asked, successes, strict=True)
         ]
 
     def likelihood(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from paper_repro.experiment import Case, Tier
 from paper_repro.items import finetune as item
 from paper_repro.readings import Reader
 from pianalysis.finetune.corpus import pack
+from pianalysis.heads import _gap
 
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 60
 CASES = (
@@ -63,6 +64,7 @@ def test_every_case_is_read_at_its_steps(small):
         assert last.sum() == (3 if case.thorough else 2)
         assert set(passkeys.trials[last]) == {2 if case.thorough else 1}
     assert set(passkeys.target) == {2048}
+    assert passkeys.k.max() == 2048
     # direct fine-tuning starts from the model itself, Position Interpolation does not
     start = likelihoods.step == 0
     cases = np.array(likelihoods.case)
@@ -71,6 +73,15 @@ def test_every_case_is_read_at_its_steps(small):
         likelihoods.nats[start & (cases == CASES[1].label)],
     )
     assert not list(small.glob("*/step-*"))  # weights of finished cases are removed
+
+
+def test_no_position_of_a_passkey_leaves_the_target(small, monkeypatch):
+    seen = []
+    positions = _gap.positions
+    monkeypatch.setattr(_gap, "positions", lambda *a: seen.append(positions(*a)) or seen[-1])
+    experiment.run_tier("quick", small)
+    prompts = [at for at in seen if at.size != readings.TEXT]
+    assert max(at.max() for at in prompts) == 2048 - 2  # the answer's last digit is only predicted
 
 
 def test_readings_without_gaps_and_of_heads(small):
@@ -94,7 +105,7 @@ def test_a_tier_of_full_length_reads_whole_prompts(small, monkeypatch):
     whole = replace(TINY, sequence_length=None, batch_tokens=2048, cases=(case,), read_at=(0,))
     monkeypatch.setitem(experiment.TIERS, "quick", whole)
     found = experiment.run_tier("quick", small)["passkeys"]
-    np.testing.assert_array_equal(found.distance, [1024, 2048])
+    np.testing.assert_array_equal(found.k, [1024, 2048])
 
 
 def test_a_stopped_run_goes_on_to_the_same_records(small, tmp_path, monkeypatch):
