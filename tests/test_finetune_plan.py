@@ -545,3 +545,10 @@ def test_planning_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_process_of_a_host_opens_the_whole_checkpoint():
+    one, host, hosts = (plan("llama-65b", 8192, gpus=gpus) for gpus in (1, 8, 32))
+    assert one.host_memory == 4 * one.parameters
+    assert host.host_memory == hosts.host_memory == 8 * one.host_memory
+    assert f"{host.host_memory / 2**30:.2f}" in table(hosts)

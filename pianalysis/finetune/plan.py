@@ -13,7 +13,13 @@ from pianalysis import _validate, report
 from pianalysis.configs import read_config
 from pianalysis.extension import PositionInterpolation
 from pianalysis.finetune.architecture import Architecture
-from pianalysis.finetune.cost import Memory, Operations, training_memory, training_operations
+from pianalysis.finetune.cost import (
+    MASTER,
+    Memory,
+    Operations,
+    training_memory,
+    training_operations,
+)
 from pianalysis.finetune.published import (
     RECIPES,
     STEPS,
@@ -38,7 +44,9 @@ class Plan(Record):
     """The cost of one fine-tuning run; bytes are on one GPU, at the highest point of a step.
 
     ``memory`` is with gradient checkpointing, as the run is started, ``memory_plain`` without.
-    ``smallest_gpus`` is the smallest count on which it fits, None where there is none.
+    ``host_memory`` is what the processes of one host take to open the checkpoint, a whole float32
+    copy each, before the weights are split. ``smallest_gpus`` is the smallest count on which it
+    fits, None where there is none.
     ``operations`` count one token; ``hours`` include what checkpointing computes again.
     """
 
@@ -57,6 +65,7 @@ class Plan(Record):
     memory_plain: Memory
     memory_total: float
     memory_plain_total: float
+    host_memory: float
     fits: bool
     smallest_gpus: int | None
     operations: Operations
@@ -179,6 +188,7 @@ def plan(
         memory_plain=plain,
         memory_total=own.total,
         memory_plain_total=plain.total,
+        host_memory=float(MASTER * sizes.parameters * min(gpus, GPUS_PER_HOST)),
         fits=fits(gpus),
         smallest_gpus=next(filter(fits, possible), None),
         operations=operations,
@@ -242,6 +252,9 @@ def table(found: Plan) -> str:
         ("                 a layer, recomputed", _gib(memory.layer)),
         ("  together", f"{_gib(found.memory_total)}   {_verdict(found)}"),
         ("  without gradient checkpointing", _gib(found.memory_plain_total)),
+        ("", ""),
+        (f"MEMORY of each host of {min(found.gpus, GPUS_PER_HOST)} GPUs", "GiB, an estimate"),
+        ("  the checkpoint, opened by each process", _gib(found.host_memory)),
         ("", ""),
         ("WORK", "floating-point operations"),
         ("  a token, matrices", f"{operations.matrices:.4g}"),
