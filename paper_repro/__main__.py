@@ -21,7 +21,10 @@ def build_parser() -> OneLineParser:
     run = verbs.add_parser("run", help="compute, draw and write items (all of them by default)")
     run.add_argument("items", nargs="*", metavar="ITEM", help=", ".join(runner.ITEMS))
     run.add_argument("--seed", type=int, default=0, help="of all draws (default 0)")
-    run.add_argument("--tier", help="of finetune: quick (default), cpu (hours), gpu")
+    run.add_argument(
+        "--tier",
+        help="of finetune: quick, cpu (two hours; default where the item is named), gpu",
+    )
     check = verbs.add_parser("check", help="recompute all verdicts; exit 1 when one changed")
     for verb in (run, check):
         verb.add_argument(

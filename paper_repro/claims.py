@@ -18,8 +18,10 @@ HOLDS = "holds"
 CORRECTED = "holds with correction"
 REFUTED = "refuted"
 SMALL_SCALE = "reproduced at small scale"
+PARTLY = "reproduced in part at small scale"
+NOT_REPRODUCED = "not reproduced at small scale"
 NOT_ATTEMPTED = "not attempted"
-VERDICTS = (HOLDS, CORRECTED, REFUTED, SMALL_SCALE, NOT_ATTEMPTED)
+VERDICTS = (HOLDS, CORRECTED, REFUTED, SMALL_SCALE, PARTLY, NOT_REPRODUCED, NOT_ATTEMPTED)
 
 SUMMARY_BEGIN, SUMMARY_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 

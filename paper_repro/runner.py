@@ -75,14 +75,16 @@ def _digest(name: str) -> str:
     """Hash what the item rests on: the library, its own file and the paper's tables.
 
     ``heads`` and ``finetune`` are packages of their own: only the items that name them in
-    ``PACKAGES`` depend on them.
+    ``PACKAGES`` depend on them. ``MODULES`` names what an item uses of this package besides.
     """
     library, repro = Path(pianalysis.__file__).parent, Path(__file__).parent
     used = getattr(load(name), "PACKAGES", ())
     left_out = {library / package for package in {"heads", "finetune"} - set(used)}
     paths = [p for p in sorted(library.rglob("*.py")) if not left_out & set(p.parents)]
+    paths += sorted((repro / "paper").glob("*.csv"))
+    paths += [repro / f"{module}.py" for module in getattr(load(name), "MODULES", ())]
     digest = hashlib.sha256()
-    for path in [*paths, *sorted((repro / "paper").glob("*.csv")), repro / "items" / f"{name}.py"]:
+    for path in [*paths, repro / "items" / f"{name}.py"]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -123,6 +125,7 @@ def run(
     tier: str | None = None,
 ) -> None:
     """Run items and bring the ledger (and README's summary) up to date."""
+    named = bool(names)
     names = [_validate.choice("item", name, ITEMS) for name in names] or list(ITEMS)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.tmp"):  # left by a killed run; finished files are never among them
@@ -131,8 +134,9 @@ def run(
     with tqdm(names, unit="item", disable=None) as bar:
         for name in bar:
             bar.set_description(name)
-            records = compute(name, seed, tier)
-            save(name, records, folder, seed, tier)
+            chosen = tier or _default_tier(name, named=named)
+            records = compute(name, seed, chosen)
+            save(name, records, folder, seed, chosen)
             found += load(name).claims(records)
     if seed:
         return  # the ledger records the default seed
@@ -142,6 +146,15 @@ def run(
     ledger.write(found, folder)
     if readme is not None and set(names) == set(ITEMS):
         ledger.update_readme(found, readme)
+
+
+def _default_tier(name: str, *, named: bool) -> str | None:
+    """Return the tier of an item that has several: the first unless the item was asked for."""
+    item = load(name)
+    if not hasattr(item, "TIERS"):
+        return None
+    default: str = item.DEFAULT_TIER if named else item.TIERS[0]
+    return default
 
 
 def _recorded(folder: Path) -> list[ledger.Claim]:
