@@ -286,6 +286,42 @@ FAULTS = {
         "            continue\n        reached",
         "test_heads_text.py",
     ),
+    "warm-up from zero": (
+        "finetune/recipe.py",
+        "WARMUP_START = 0.1",
+        "WARMUP_START = 0.0",
+        "test_finetune_corpus.py",
+    ),
+    "gaps short of the target": (
+        "finetune/gaps.py",
+        "rng.integers(target - length + 1)",
+        "rng.integers((target - length) // 2 + 1)",
+        "test_finetune_corpus.py",
+    ),
+    "tokens of a sliding window scored twice": (
+        "finetune/perplexity.py",
+        "yield start, end, end - done",
+        "yield start, end, end - start",
+        "test_finetune_perplexity.py",
+    ),
+    "windows pooled unweighted": (
+        "finetune/perplexity.py",
+        'total, count = ("sum_of_means", "windows") if compat else ("total", "count")',
+        'total, count = ("sum_of_means", "windows")',
+        "test_finetune_perplexity.py",
+    ),
+    "prompt longer than k": (
+        "finetune/passkeys.py",
+        "while len(prompt.tokens) > k:",
+        "while len(prompt.tokens) > k + 40:",
+        "test_finetune_passkeys.py",
+    ),
+    "attention counted twice": (
+        "finetune/cost.py",
+        "attention=6 * score",
+        "attention=12 * score",
+        "test_finetune_plan.py",
+    ),
 }
 
 
