@@ -174,9 +174,9 @@ def text(found: Twin) -> list[str]:
         cells = {(row[0], row[1], row[2]): row[3] for row in rows}
         models = list(dict.fromkeys(row[:2] for row in rows))
         body = [[*model, *(cells.get((*model, head), "") for head in heads)] for model in models]
-        headers = [source, "", *heads]
+        headers = ["window", "method", *heads]
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
-        lines += [*shown.splitlines(), ""]
+        lines += [source, *shown.splitlines(), ""]
     return lines[:-1]
 
 

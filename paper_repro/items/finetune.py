@@ -21,6 +21,7 @@ DEFAULT_TIER = "cpu"  # of a run that names the item; `make repro` takes the fir
 WORK = Path("build") / "finetune"  # unfinished runs; never committed
 _EVIDENCE = ("passkeys", "likelihood", "windows", "long")
 _RANGES = {"1": "[0, L)", "2": "[L, 2L)", "4": "[2L, 4L)", "8": "[4L, 8L)"}
+_BEFORE = ("linear x2 seed", "default x2 seed")  # cases whose first reading is drawn, too
 _SMOOTH = 20  # steps
 
 
@@ -70,11 +71,10 @@ def _reach(found: Any) -> Any:
 
 
 def _distance(found: Any) -> Any:
-    ends = _ends(found)
     series = {
-        f"{case}, {step} steps": found.nats[_rows(found, case, step)]
-        for case, step in ends
-        if step or "YaRN" not in case
+        _after(case, step): found.nats[_rows(found, case, step)]
+        for case, step in _first_seed(found)
+        if step or case.startswith(_BEFORE)
     }
     return _lines(
         np.unique(found.reach),
@@ -106,8 +106,8 @@ def _windows(found: Any) -> Any:
 
 def _long(found: Any) -> Any:
     series = {
-        f"{shown(case)}, {step} steps": found.perplexity[_rows(found, case, step)]
-        for case, step in _ends(found)
+        _after(case, step): found.perplexity[_rows(found, case, step)]
+        for case, step in _first_seed(found)
     }
     return _lines(
         np.unique(found.tokens),
@@ -129,8 +129,8 @@ def _heads(found: Any) -> Any:
             strict=True,
         )
     }
-    for case, step in _ends(found):
-        label = f"{shown(case)}, {step} steps"
+    for case, step in _first_seed(found):
+        label = _after(case, step)
         peaks[label] = [value[case, step, f"peak_{end}_p95"] for end in _RANGES]
         ratios[label] = [value[case, step, f"{form}_ratio"] for form in FORMS]
     plots.curves(
@@ -161,7 +161,7 @@ def _heads(found: Any) -> Any:
 
 def _table(found: Any) -> Any:
     lines = twins.text(found)
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=0.5 + 0.125 * len(lines))
+    figure, ax = plots.new_figure(width=5.0, height=0.5 + 0.125 * len(lines))
     plots.text_panel(lines, ax=ax, title=f"Table {found.table[-1]}: the paper's and its small twin")
     return figure
 
@@ -220,6 +220,22 @@ def _ends(found: Any) -> list[tuple[str, int]]:
         steps = found.step[np.array(found.case) == case]
         out += [(case, int(step)) for step in (steps.min(), steps.max())]
     return out
+
+
+def _first_seed(found: Any) -> list[tuple[str, int]]:
+    """Return the ends of the cases that differ in more than the seed: the first of each."""
+    kinds: dict[str, str] = {}
+    for case in found.case:
+        kinds.setdefault(case.rpartition(" seed ")[0], case)
+    return [(case, step) for case, step in _ends(found) if case in kinds.values()]
+
+
+def _after(case: str, step: int) -> str:
+    """Return a legend's entry for a case at a step; FT before training is the model itself."""
+    name = shown(case.rpartition(" seed ")[0])
+    if step:
+        return f"{name}, after"
+    return "no fine-tuning" if case.startswith("default") else f"{name}, before"
 
 
 def _rows(found: Any, case: str, step: int) -> Any:
