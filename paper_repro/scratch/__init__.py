@@ -1,0 +1,1 @@
+"""Small models trained from scratch, with or without a ridge on h: training and measuring."""
