@@ -1,0 +1,303 @@
+"""What the trained models show: their heads against the bounds, and held-out text by length.
+
+Everything is measured on the shipped files, on a play that no model was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pianalysis import PositionInterpolation, RopeSpec, interpolation_bound
+from pianalysis._validate import FloatArray
+from pianalysis.bounds.interpolation import FORMS
+from pianalysis.records import Record
+
+if TYPE_CHECKING:
+    from pianalysis.heads.capture import LayerHeads
+    from pianalysis.heads.checkpoint import Checkpoint
+    from pianalysis.heads.statistics import HeadStatistics
+
+# What `python -m paper_repro.scratch` wrote, one folder a model. Trained anew on another machine
+# they may differ in their last digits, so everything here rests on these files.
+MODELS = Path(__file__).resolve().parents[1] / "scratch_models"
+PASSAGES = 8  # of one window each: heads are measured on what the models were trained to read
+PAIRS = 2  # keys drawn for each query
+FACTORS = (1, 2, 4, 8)
+TOKENS = 8192  # scored at every length, the same ones
+DIRECT, PI = "direct", "PI"
+_QUANTITIES = (
+    *("coefficient", "total"),
+    *(f"{name}_{end}" for name in ("peak", "dip") for end in FACTORS),
+    *(f"excess_{end}" for end in FACTORS[1:]),
+    *("limit", "growth"),
+)
+_EVERY = 100  # training steps in one point
+
+
+@dataclass(frozen=True, slots=True)
+class Trainings(Record):
+    """Training of each model: means of ``loss`` (nats) and mean sum_j |h_j|^2 over 100 steps."""
+
+    settings: dict[str, Any]
+    parameters: int
+    model: tuple[str, ...]
+    step: FloatArray
+    loss: FloatArray
+    mean_square: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBounds(Record):
+    """Every head of each model against Theorem 2.1, over all passages of held-out text.
+
+    ``FORM_ratio`` is the largest deviation / bound of ``checked`` sampled (pair, span) a head,
+    ``FORM_violations`` how many lie above it. ``found`` is the pair and span of the largest
+    deviation / printed bound found among all causal pairs of the passages, ``reach`` what a
+    deviation of any of them could come to at some real span, in printed bounds.
+    ``corrected_unit`` is the corrected bound in printed bounds: both are max|h| times a number.
+    """
+
+    spec: RopeSpec
+    digests: dict[str, str]
+    passages: int
+    checked: int
+    corrected_unit: float
+    model: tuple[str, ...]
+    layer: FloatArray
+    head: FloatArray
+    paper_ratio: FloatArray
+    paper_violations: FloatArray
+    corrected_ratio: FloatArray
+    corrected_violations: FloatArray
+    sharp_ratio: FloatArray
+    sharp_violations: FloatArray
+    weighted_ratio: FloatArray
+    weighted_violations: FloatArray
+    reach: FloatArray
+    reach_above: FloatArray
+    found_ratio: FloatArray
+    found_passage: FloatArray
+    found_query: FloatArray
+    found_key: FloatArray
+    found_span: FloatArray
+    found_deviation: FloatArray
+    found_bound: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Growth(Record):
+    """Scores beyond the window: quantiles over sampled pairs of all heads, a row a quantity.
+
+    Quantities as in ``heads.statistics``; ``extreme`` is the largest, of dips the least.
+    ``mean_square`` is the held-out mean of sum_j |h_j|^2 that the penalty lowers.
+    """
+
+    context_window: int
+    pairs: int
+    resolution: str
+    mean_square: dict[str, float]
+    model: tuple[str, ...]
+    quantity: tuple[str, ...]
+    p05: FloatArray
+    median: FloatArray
+    p95: FloatArray
+    extreme: FloatArray
+
+    def value(self, model: str, quantity: str, level: str) -> float:
+        """Return one number."""
+        rows = zip(self.model, self.quantity, strict=True)
+        return float(getattr(self, level)[list(rows).index((model, quantity))])
+
+
+@dataclass(frozen=True, slots=True)
+class Extrapolation(Record):
+    """Held-out likelihood by length: the same ``tokens``, cut into documents of ``length``.
+
+    Every document is read whole, so that positions run up to its length. ``scheme`` "PI" is
+    Position Interpolation by length / L, without fine-tuning. ``nats`` a token.
+    """
+
+    context_window: int
+    tokens: int
+    model: tuple[str, ...]
+    scheme: tuple[str, ...]
+    length: FloatArray
+    nats: FloatArray
+    perplexity: FloatArray
+
+    def nats_by_length(self, model: str, scheme: str) -> dict[int, float]:
+        """Return length -> nats a token of one model."""
+        rows = zip(self.model, self.scheme, self.length.tolist(), self.nats.tolist(), strict=True)
+        return {int(n): nats for *case, n, nats in rows if case == [model, scheme]}
+
+
+def measure_all(seed: int) -> tuple[Trainings, HeadBounds, Growth, Extrapolation]:
+    """Measure every shipped model on the first tokens of the held-out play."""
+    from pianalysis.finetune.corpus import HELD_OUT, plays
+    from pianalysis.heads.checkpoint import open_checkpoint
+    from pianalysis.heads.text import encode
+
+    text = plays()[HELD_OUT]
+    measured, squares, digests = {}, {}, {}
+    likelihoods: list[dict[str, Any]] = []
+    for label, folder in shipped().items():
+        checkpoint = open_checkpoint(folder)
+        tokens = encode(checkpoint.tokenizer, text, TOKENS + 1)
+        found = measure_heads(checkpoint, passages(checkpoint.spec, tokens), seed)
+        measured[label], squares[label] = found
+        likelihoods += [{"model": label, **row} for row in _likelihoods(checkpoint, tokens)]
+        digests[label] = checkpoint.digest
+    spec = checkpoint.spec
+    return (
+        _trainings(),
+        _head_bounds(measured, spec, digests),
+        _growth(measured, squares),
+        Extrapolation(spec.context_window, TOKENS, **_columns(likelihoods)),
+    )
+
+
+def shipped() -> dict[str, Path]:
+    """Return label -> folder of the shipped models: by seed, then by penalty.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    found = {}
+    for path in MODELS.glob("*/training.json"):
+        setting = json.loads(path.read_text(encoding="utf-8"))["setting"]
+        found[setting["seed"], setting["penalty"]] = path.parent
+    if not found:
+        raise ValueError(f"scratch_models must hold a trained model, got none in {MODELS}")
+    return {_label(penalty, seed): found[seed, penalty] for seed, penalty in sorted(found)}
+
+
+def _label(penalty: float, seed: int) -> str:
+    name = f"penalty {penalty:g}" if penalty else "no penalty"
+    return f"{name}, seed {seed}" if seed else name
+
+
+def passages(spec: RopeSpec, tokens: Sequence[int]) -> list[Sequence[int]]:
+    """Return the passages that heads are measured on, one window each."""
+    window = spec.context_window
+    return [tokens[i * window : (i + 1) * window] for i in range(PASSAGES)]
+
+
+def measure_heads(
+    checkpoint: Checkpoint, texts: Sequence[Sequence[int]], seed: int
+) -> tuple[HeadStatistics, float]:
+    """Return statistics of all heads over all passages, and the mean sum_j |h_j|^2.
+
+    Each passage is read by itself, from position 0 on. Layer l of passage p enters the statistics
+    as layer p * layers + l: its draws are its own, and the quantiles are over all of them.
+    """
+    from pianalysis.heads.capture import visit_layers
+    from pianalysis.heads.statistics import combine, layer_statistics
+
+    layers = int(checkpoint.model.config.num_hidden_layers)
+    parts, squares = [], []
+    for passage, tokens in enumerate(texts):
+        caught: list[LayerHeads] = []
+        visit_layers(checkpoint, tokens, caught.append)
+        for heads in caught:
+            numbered = replace(heads, layer=passage * layers + heads.layer)
+            parts.append(layer_statistics(numbered, seed=seed, pairs=PAIRS))
+            squares.append(mean_square(heads))
+    return combine(parts), float(np.mean(squares))
+
+
+def mean_square(heads: LayerHeads) -> float:
+    """Return the mean sum_j |h_j|^2 over heads and all pairs of positions, as ``penalty`` does."""
+    query, key = (np.square(np.abs(v)).mean(axis=1) for v in (heads.queries, heads.keys))
+    return float(heads.scaling**2 * (query * key).sum(axis=1).mean())
+
+
+def _likelihoods(checkpoint: Checkpoint, tokens: list[int]) -> list[dict[str, Any]]:
+    """Return a row for each scheme and length."""
+    from pianalysis.finetune.perplexity import perplexity
+
+    rows: list[dict[str, Any]] = []
+    window = checkpoint.spec.context_window
+    for factor in FACTORS:
+        length = factor * window
+        # One token more than is read: the last is only predicted.
+        documents = [tokens[i : i + length + 1] for i in range(0, TOKENS, length)]
+        schemes = {PI: PositionInterpolation(checkpoint.spec, length)} if factor > 1 else {}
+        found = perplexity(
+            checkpoint, documents, windows=[length], stride=length, extensions=schemes
+        )
+        nats = found.total / found.count
+        for scheme, value in zip((DIRECT, *schemes), nats.tolist(), strict=True):
+            rows.append(
+                {"scheme": scheme, "length": length, "nats": value, "perplexity": np.exp(value)}
+            )
+    return rows
+
+
+def _trainings() -> Trainings:
+    settings, rows, parameters = {}, [], 0
+    for label, folder in shipped().items():
+        body = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        settings[label], parameters = body["setting"], body["parameters"]
+        table = np.genfromtxt(folder / "training.csv", delimiter=",", names=True)
+        for first in range(0, table.size, _EVERY):
+            part = table[first : first + _EVERY]
+            rows.append((label, part["step"][-1], part["loss"].mean(), part["mean_square"].mean()))
+    names, *columns = zip(*rows, strict=True)
+    return Trainings(settings, parameters, names, *map(np.array, columns))
+
+
+def _head_bounds(
+    measured: Mapping[str, HeadStatistics], spec: RopeSpec, digests: dict[str, str]
+) -> HeadBounds:
+    rows: list[dict[str, Any]] = []
+    for label, found in measured.items():
+        table, heads = found.table, int(found.table["head"].max()) + 1
+        layers = len(table["head"]) // PASSAGES // heads
+        by_head = {name: column.reshape(PASSAGES, -1) for name, column in table.items()}
+        best = by_head["found_ratio"].argmax(axis=0)
+        for column, passage in enumerate(best.tolist()):
+            layer, head = divmod(column, heads)
+            row: dict[str, Any] = {"model": label, "layer": layer % layers, "head": head}
+            for form in FORMS:
+                row[f"{form}_ratio"] = by_head[f"{form}_ratio"][:, column].max()
+                row[f"{form}_violations"] = by_head[f"{form}_violations"][:, column].sum()
+            row["reach"] = by_head["reach"][:, column].max()
+            row["reach_above"] = by_head["reach_above"][:, column].sum()
+            row["found_passage"] = passage
+            for name in ("ratio", "query", "key", "span", "deviation", "bound"):
+                row[f"found_{name}"] = by_head[f"found_{name}"][passage, column]
+            rows.append(row)
+    paper, corrected = (
+        float(interpolation_bound(spec, 0.5, 1.0, form=form)) for form in ("paper", "corrected")
+    )
+    checked = PASSAGES * found.tokens * found.pairs * found.chord_spans
+    return HeadBounds(spec, digests, PASSAGES, checked, corrected / paper, **_columns(rows))
+
+
+def _growth(measured: Mapping[str, HeadStatistics], squares: dict[str, float]) -> Growth:
+    rows: list[dict[str, Any]] = []
+    for label, found in measured.items():
+        overall = found.overall
+        for quantity in _QUANTITIES:
+            index = overall.quantity.index(quantity)
+            levels = ("p05", "median", "p95", "extreme")
+            values = {level: getattr(overall, level)[index] for level in levels}
+            rows.append({"model": label, "quantity": quantity, **values})
+    sampled = len(found.table["head"]) * found.tokens * found.pairs
+    return Growth(found.context_window, sampled, overall.resolution, squares, **_columns(rows))
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {
+        name: tuple(column) if isinstance(column[0], str) else np.array(column, dtype=float)
+        for name, column in columns.items()
+    }
