@@ -33,6 +33,7 @@ ITEMS = (
     "schemes",
     "phase_error",
     "real_heads",
+    "scratch",
     "finetune",
     "tables",
 )
