@@ -73,17 +73,44 @@ def _add_model_command(
         metavar="TOKENS",
         help="extended window, e.g. 32768" + ("" if target_required else " (default: its own)"),
     )
+    _add_original_length(command)
+    command.add_argument(
+        "--layer-type", metavar="NAME", help="which RoPE, if layers differ (e.g. full_attention)"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return command
+
+
+def _add_original_length(command: OneLineParser) -> None:
     command.add_argument(
         "--original-length",
         type=int,
         metavar="TOKENS",
         help="pretrained window, if the config lacks it",
     )
+
+
+def _add_out(command: OneLineParser) -> None:
     command.add_argument(
-        "--layer-type", metavar="NAME", help="which RoPE, if layers differ (e.g. full_attention)"
+        "--out", default=".", metavar="DIR", help="where the files go (default: here)"
     )
-    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return command
+
+
+def _add_schemes(command: OneLineParser, *, default: str) -> None:
+    from pianalysis.compare import COMPARABLE
+
+    command.add_argument(
+        "--schemes",
+        metavar="NAMES",
+        help=f"comma-separated, of {', '.join(COMPARABLE)}; and 'config', the model's own "
+        f"(default: {default})",
+    )
+
+
+def _schemes(options: Any) -> list[str] | None:
+    """Return the names given to ``--schemes``; None where it is left out."""
+    names: str | None = options.schemes
+    return None if names is None else names.split(",")
 
 
 def _add_report(commands: Any) -> None:
@@ -107,8 +134,6 @@ def _report(options: Any) -> str:
 
 
 def _add_compare(commands: Any) -> None:
-    from pianalysis.compare import COMPARABLE
-
     command = _add_model_command(
         commands,
         "compare",
@@ -118,15 +143,8 @@ def _add_compare(commands: Any) -> None:
         "growth of a score and the exact worst-case adjacent contrast. Prints a table and writes "
         "a picture, CSV and JSON.",
     )
-    command.add_argument(
-        "--schemes",
-        metavar="NAMES",
-        help=f"comma-separated, of {', '.join(COMPARABLE)}; and 'config', the model's own "
-        "(default: all)",
-    )
-    command.add_argument(
-        "--out", default=".", metavar="DIR", help="where the files go (default: here)"
-    )
+    _add_schemes(command, default="all")
+    _add_out(command)
 
 
 def _compare(options: Any) -> str:
@@ -136,7 +154,7 @@ def _compare(options: Any) -> str:
     found = compare_report.compare_model(
         options.model,
         options.target,
-        schemes=None if options.schemes is None else options.schemes.split(","),
+        schemes=_schemes(options),
         original_length=options.original_length,
         layer_type=options.layer_type,
     )
@@ -179,18 +197,11 @@ def _add_heads(commands: Any) -> None:
     )
     command.add_argument("--trials", type=int, default=5, help="passkeys a distance (default 5)")
     command.add_argument("--seed", type=int, default=0, help="of all draws (default 0)")
-    command.add_argument(
-        "--original-length",
-        type=int,
-        metavar="TOKENS",
-        help="pretrained window, if the config lacks it",
-    )
+    _add_original_length(command)
     command.add_argument(
         "--device-map", metavar="WHERE", help="e.g. auto: spread or offload a model beyond memory"
     )
-    command.add_argument(
-        "--out", default=".", metavar="DIR", help="where the files go (default: here)"
-    )
+    _add_out(command)
 
 
 def _heads(options: Any) -> str:
@@ -214,8 +225,6 @@ def _heads(options: Any) -> str:
 
 
 def _add_phase_error(commands: Any) -> None:
-    from pianalysis.compare import COMPARABLE
-
     command = _add_model_command(
         commands,
         "phase-error",
@@ -225,12 +234,7 @@ def _add_phase_error(commands: Any) -> None:
         "more than 0.1 rad, proved, and the largest phase and score error up to the target.",
         target_required=False,
     )
-    command.add_argument(
-        "--schemes",
-        metavar="NAMES",
-        help=f"comma-separated, of {', '.join(COMPARABLE)}; and 'config', the model's own "
-        "(default: its own, or none)",
-    )
+    _add_schemes(command, default="its own, or none")
 
 
 def _phase_error(options: Any) -> str:
@@ -239,7 +243,7 @@ def _phase_error(options: Any) -> str:
     found = phase_report.tabulate_model(
         options.model,
         options.target,
-        schemes=None if options.schemes is None else options.schemes.split(","),
+        schemes=_schemes(options),
         original_length=options.original_length,
         layer_type=options.layer_type,
     )
