@@ -30,12 +30,7 @@ def fan(
             shade = 0.55 * depth / len(bands)
             ax.fill_between(x, low, high, color=style.BLUE, alpha=shade, linewidth=0, label=label)
         ax.plot(x, middle, color=style.BLACK, label="median")
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-        ax.legend(loc="best")
-    return ax
+    return plots.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, legend="best")
 
 
 def heatmap(
@@ -65,10 +60,7 @@ def heatmap(
             interpolation="nearest",
         )
         ax.grid(visible=False)
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
+        plots.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
         if label:
@@ -98,15 +90,9 @@ def scatter(
                 alpha=0.7,
                 label=label,
             )
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-        if legend:
-            ax.legend(loc=legend)
-    return ax
+    return plots.finish(
+        ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True, logy=True, legend=legend
+    )
 
 
 def dots(
@@ -135,11 +121,6 @@ def dots(
                 markersize=4.5,
                 label=label,
             )
-        ax.set_xscale("log")
         ax.set_yticks(range(len(rows)), rows)
         ax.invert_yaxis()
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-    return ax
+    return plots.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True)

@@ -58,15 +58,40 @@ def curves(
                 linestyle=_DASHES[index % len(_DASHES)],
                 marker=marker,
             )
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
+    return finish(
+        ax,
+        xlabel=xlabel,
+        ylabel=ylabel,
+        title=title,
+        logx=logx,
+        logy=logy,
+        legend=legend if len(series) > 1 else None,
+    )
+
+
+def finish(
+    ax: Axes,
+    *,
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+    title: str = "",
+    logx: bool = False,
+    logy: bool = False,
+    legend: Any = None,
+) -> Axes:
+    """Label Axes that are drawn, title on the left; what is not given stays as it is."""
+    with style.applied():
+        if xlabel is not None:
+            ax.set_xlabel(xlabel)
+        if ylabel is not None:
+            ax.set_ylabel(ylabel)
         if title:
             ax.set_title(title, loc="left")
         if logx:
             ax.set_xscale("log")
         if logy:
             ax.set_yscale("log")
-        if legend and len(series) > 1:
+        if legend:
             ax.legend(loc=legend)
     return ax
 
@@ -146,11 +171,7 @@ def band(
     with style.applied():
         ax.fill_between(x, low, high, color=style.BLUE, alpha=0.35, linewidth=0, label=label)
         ax.plot(x, low, color=style.BLUE, linewidth=0.6)
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        if title:
-            ax.set_title(title, loc="left")
-    return ax
+    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title)
 
 
 def phase_wheel(travelled: FloatArray, *, ax: Axes, title: str = "") -> Axes:
@@ -170,11 +191,7 @@ def phase_wheel(travelled: FloatArray, *, ax: Axes, title: str = "") -> Axes:
                 linewidth=0.6 if full else 1.1,
             )
         ax.set_aspect("equal")
-        ax.set_xlabel("real part (fast pairs inside)")
-        ax.set_ylabel("imaginary part")
-        if title:
-            ax.set_title(title, loc="left")
-    return ax
+    return finish(ax, xlabel="real part (fast pairs inside)", ylabel="imaginary part", title=title)
 
 
 def bars(
@@ -196,14 +213,9 @@ def bars(
             ax.bar(middle + offset, values, width * 0.92, label=label, color=color)
         ax.set_xticks(middle, groups)
         ax.grid(axis="x", visible=False)
-        ax.set_ylabel(ylabel)
-        if xlabel:
-            ax.set_xlabel(xlabel)
-        if title:
-            ax.set_title(title, loc="left")
         if len(series) > 1:
             ax.legend(loc="best", ncols=2 if len(series) > 3 else 1)
-    return ax
+    return finish(ax, xlabel=xlabel or None, ylabel=ylabel, title=title)
 
 
 def text_panel(lines: Sequence[str], *, ax: Axes, title: str = "") -> Axes:
@@ -221,9 +233,7 @@ def text_panel(lines: Sequence[str], *, ax: Axes, title: str = "") -> Axes:
             transform=ax.transAxes,
             linespacing=1.35,
         )
-        if title:
-            ax.set_title(title, loc="left")
-    return ax
+    return finish(ax, title=title)
 
 
 def paths(
@@ -254,15 +264,10 @@ def paths(
                 label=label,
                 zorder=3,
             )
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
+        finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True, logy=True)
         if within:
             ax.set_xlim(*within[0])
             ax.set_ylim(*within[1])
-        if title:
-            ax.set_title(title, loc="left")
     for axis, limits in (("x", ax.get_xlim()), ("y", ax.get_ylim())):
         plain_ticks(ax, axis, _round_numbers(*limits))
     return ax
