@@ -33,25 +33,17 @@ def compare_model(
     layer_type: str | None = None,
 ) -> SchemeComparison:
     """Compare the schemes of a preset, config.json or directory, the model's own first."""
-    spec, extensions = chosen_extensions(
-        name, target, schemes, original_length=original_length, layer_type=layer_type
-    )
+    source: dict[str, Any] = {"original_length": original_length, "layer_type": layer_type}
+    spec, _ = report.find_model(name, **source)
+    own = report.find_extension(name, target, **source)
+    extensions = chosen_extensions(spec, target, own, schemes)
     return compare_schemes(spec, extensions, workers=os.cpu_count() or 1)
 
 
 def chosen_extensions(
-    name: str,
-    target: int,
-    schemes: Sequence[str] | None,
-    *,
-    original_length: int | None = None,
-    layer_type: str | None = None,
-) -> tuple[RopeSpec, dict[str, Extension]]:
-    """Return a model and its extensions by name, the model's own first; all where None given."""
-    spec, _ = report.find_model(name, original_length=original_length, layer_type=layer_type)
-    own = report.find_extension(
-        name, target, original_length=original_length, layer_type=layer_type
-    )
+    spec: RopeSpec, target: int, own: Extension | None, schemes: Sequence[str] | None
+) -> dict[str, Extension]:
+    """Return a model's extensions by name, its own (if any) first; all where None given."""
     extensions: dict[str, Extension] = {}
     if schemes is None or OWN in schemes:
         if own is not None:
@@ -61,7 +53,7 @@ def chosen_extensions(
     others = None if schemes is None else [scheme for scheme in schemes if scheme != OWN]
     if others is None or others:
         extensions |= comparable_extensions(spec, target, others)
-    return spec, extensions
+    return extensions
 
 
 def table(found: SchemeComparison) -> str:

@@ -61,7 +61,7 @@ def tabulate_model(
     if target is None:
         target = spec.context_window if own is None else own.target
     if schemes is not None:
-        _, extensions = compare_report.chosen_extensions(name, target, schemes, **source)
+        extensions = compare_report.chosen_extensions(spec, target, own, schemes)
     elif own is not None:
         extensions = {compare_report.OWN: own}
     else:
