@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pianalysis._phases import Rotary
 from pianalysis._validate import FloatArray
-from pianalysis.bounds._certificate import exact_source
+from pianalysis.extension import Extension
 from pianalysis.rope import RopeSpec
 
 Float32Array = npt.NDArray[np.float32]
@@ -62,26 +61,28 @@ def rounded(values: Float32Array, form: str) -> Float32Array:
     return np.where(np.isnan(values), values, even.view(np.float32))
 
 
-def frequency_buffer(model: Rotary, pipeline: Pipeline) -> Float32Array:
+def frequency_buffer(model: RopeSpec | Extension, pipeline: Pipeline) -> Float32Array:
     """Return theta'_j as a library holds them: its formula in float32, then the buffer's format.
 
     1 / base^(2j/d) is a power and a quotient, each rounded to float32; a scheme's ratio is one
     operation more. YaRN, Llama 3, LongRoPE and NTK-by-parts take several operations for their ratio
     in float32; here it is rounded once.
     """
-    source = exact_source(model)
-    if source is not None:
-        spec, scale = source
-        theta = _inverse_powers(spec)
+    if isinstance(model, RopeSpec):
+        theta = _inverse_powers(model.base, model.rotary_dim)
+    elif model.geometric is not None:
+        base, scale = model.geometric
+        theta = _inverse_powers(base, model.spec.rotary_dim)
         theta = theta if scale == 1 else theta / np.float32(1 / scale)
     else:
-        theta = _inverse_powers(model.spec) * model.ratios.astype(np.float32)  # type: ignore[attr-defined]
+        theta = _inverse_powers(model.spec.base, model.spec.rotary_dim)
+        theta = theta * model.ratios.astype(np.float32)
     return rounded(theta, pipeline.frequencies)
 
 
-def _inverse_powers(spec: RopeSpec) -> Float32Array:
-    exponents = np.arange(0, spec.rotary_dim, 2, dtype=np.float32) / np.float32(spec.rotary_dim)
-    powers = np.float64(np.float32(spec.base)) ** exponents.astype(np.float64)
+def _inverse_powers(base: float, rotary_dim: int) -> Float32Array:
+    exponents = np.arange(0, rotary_dim, 2, dtype=np.float32) / np.float32(rotary_dim)
+    powers = np.float64(np.float32(base)) ** exponents.astype(np.float64)
     return np.float32(1.0) / powers.astype(np.float32)
 
 
