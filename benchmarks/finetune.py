@@ -56,11 +56,13 @@ class Items(torch.utils.data.Dataset):
 class Plain(transformers.Trainer):
     """The Trainer as it is, but for the paper's warm-up and a clock."""
 
-    def log(self, logs, start_time=None):  # noqa: D102
+    def log(self, logs, start_time=None):
+        """Note when each step ended."""
         self.ends.append(time.perf_counter())
         super().log(logs, start_time)
 
-    def create_scheduler(self, num_training_steps, optimizer=None):  # noqa: D102
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        """Take the recipe's warm-up for the Trainer's own schedule."""
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer if optimizer is None else optimizer, RECIPE.rate
         )
