@@ -6,16 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from tiny import checkpoint, letters, llama
 
 import pianalysis as pia
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-
-from pianalysis.finetune.passkeys import _filled, passkeys, spread  # noqa: E402
-from pianalysis.heads import _gap  # noqa: E402
-from pianalysis.heads.passkey import FILLER, QUESTION, TASK, draw_key, passkey_prompt  # noqa: E402
+from pianalysis.finetune.passkeys import _filled, passkeys, spread
+from pianalysis.heads import _gap
+from pianalysis.heads.passkey import FILLER, QUESTION, TASK, draw_key, passkey_prompt
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 PI = {"PI x4": pia.PositionInterpolation(SPEC, 128)}

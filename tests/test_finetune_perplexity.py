@@ -5,19 +5,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from tiny import checkpoint, letters, llama
+from tiny_models import build, save
 
 import pianalysis as pia
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-
-from tiny_models import build, save  # noqa: E402
-
-from pianalysis.finetune import perplexity as module  # noqa: E402
-from pianalysis.finetune.perplexity import perplexity, window_cost, window_spans  # noqa: E402
-from pianalysis.heads.checkpoint import open_checkpoint  # noqa: E402
-from pianalysis.heads.distance import gap_likelihood  # noqa: E402
+from pianalysis.finetune import perplexity as module
+from pianalysis.finetune.perplexity import perplexity, window_cost, window_spans
+from pianalysis.heads.checkpoint import open_checkpoint
+from pianalysis.heads.distance import gap_likelihood
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 PI = {"PI x4": pia.PositionInterpolation(SPEC, 128)}

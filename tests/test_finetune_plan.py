@@ -6,15 +6,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
+import transformers
 
 import pianalysis as pia
 from pianalysis import cli
 from pianalysis.finetune import cost, meta, published
 from pianalysis.finetune.architecture import Architecture
 from pianalysis.finetune.plan import GIB, USABLE, plan, table
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
 
 TINY = {
     "model_type": "llama",

@@ -6,23 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import checkpoint, letters, llama
 
 import pianalysis as pia
+from pianalysis.finetune import summaries
+from pianalysis.finetune import tasks as module
+from pianalysis.finetune.summaries import Report
+from pianalysis.finetune.tasks import TASKS, task_accuracy
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
 needs_harness = pytest.mark.skipif(
     find_spec("lm_eval") is None, reason="lm_eval missing: pip install -e '.[eval]'"
 )
 needs_rouge = pytest.mark.skipif(
     find_spec("rouge_score") is None, reason="rouge_score missing: pip install -e '.[eval]'"
 )
-
-from pianalysis.finetune import summaries  # noqa: E402
-from pianalysis.finetune import tasks as module  # noqa: E402
-from pianalysis.finetune.summaries import Report  # noqa: E402
-from pianalysis.finetune.tasks import TASKS, task_accuracy  # noqa: E402
 
 SPEC = pia.RopeSpec(16, 10_000.0, 512)
 PI = {"PI x4": pia.PositionInterpolation(SPEC, 2048)}

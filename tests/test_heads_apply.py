@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from tiny import llama
 
 import pianalysis as pia
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
-from pianalysis.heads.apply import extended  # noqa: E402
+from pianalysis.heads.apply import extended
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 TARGET = 128

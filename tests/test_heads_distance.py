@@ -7,17 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from tiny import checkpoint, letters, llama
 
 import pianalysis as pia
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-
-from pianalysis.heads import _gap, distance, pictures  # noqa: E402
-from pianalysis.heads.checkpoint import open_checkpoint  # noqa: E402
-from pianalysis.heads.passkey import Prompt, draw_key  # noqa: E402
-from pianalysis.heads.text import default_text, encode  # noqa: E402
+from pianalysis.heads import _gap, distance, pictures
+from pianalysis.heads.checkpoint import open_checkpoint
+from pianalysis.heads.passkey import Prompt, draw_key
+from pianalysis.heads.text import default_text, encode
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 PI = {"PI x4": pia.PositionInterpolation(SPEC, 128)}
