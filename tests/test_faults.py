@@ -263,7 +263,7 @@ FAULTS = {
         "test_heads_distance.py",
     ),
     "passkey distance off by one": (
-        "heads/distance.py",
+        "heads/passkey.py",
         "self.answer_at - 1 - self.key_at",
         "self.answer_at - self.key_at",
         "test_heads_distance.py",
