@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import pianalysis
 from paper_repro import readings
-from paper_repro.readings import READINGS, Reader, columns
+from paper_repro.readings import READINGS, Reader
 from pianalysis import _validate, preset
 from pianalysis._validate import FloatArray
 from pianalysis.finetune.corpus import default_corpus
@@ -28,7 +28,7 @@ from pianalysis.finetune.saving import checkpoint_folder
 from pianalysis.finetune.train import finetune
 from pianalysis.heads.checkpoint import open_checkpoint
 from pianalysis.heads.store import FolderStore
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 
 MODEL, PRESET = "smollm2", "smollm2-135m"
 

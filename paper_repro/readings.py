@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pianalysis._validate import FloatArray
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.finetune.corpus import default_corpus
@@ -114,15 +112,6 @@ READINGS: dict[str, Callable[..., Record]] = {
     "long": Windows,
     "heads": Heads,
 }
-
-
-def columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return rows as columns: arrays of numbers, tuples of words."""
-    found = {key: [row[key] for row in rows] for key in rows[0]}
-    return {
-        key: tuple(column) if isinstance(column[0], str) else np.array(column, dtype=float)
-        for key, column in found.items()
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,21 @@ class Record:
         write_atomic(stem.with_name(stem.name + ".json"), self.json(provenance))
 
 
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return rows of one set of keys as a record's columns: float64 arrays, tuples of strings.
+
+    Examples
+    --------
+    >>> columns([{"form": "paper", "ratio": 1}, {"form": "sharp", "ratio": 2}])
+    {'form': ('paper', 'sharp'), 'ratio': array([1., 2.])}
+    """
+    found = {key: [row[key] for row in rows] for key in rows[0]}
+    return {
+        key: tuple(column) if isinstance(column[0], str) else np.array(column, dtype=float)
+        for key, column in found.items()
+    }
+
+
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON types; arrays and records become lists and objects."""
     if isinstance(value, Record):

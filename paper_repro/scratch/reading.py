@@ -16,7 +16,7 @@ import numpy as np
 from pianalysis import PositionInterpolation, RopeSpec, interpolation_bound
 from pianalysis._validate import FloatArray
 from pianalysis.bounds.interpolation import FORMS
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 
 if TYPE_CHECKING:
     from pianalysis.heads.capture import LayerHeads
@@ -158,7 +158,7 @@ def measure_all(seed: int) -> tuple[Trainings, HeadBounds, Growth, Extrapolation
         _trainings(),
         _head_bounds(measured, spec, digests),
         _growth(measured, squares),
-        Extrapolation(spec.context_window, TOKENS, **_columns(likelihoods)),
+        Extrapolation(spec.context_window, TOKENS, **columns(likelihoods)),
     )
 
 
@@ -279,7 +279,7 @@ def _head_bounds(
         float(interpolation_bound(spec, 0.5, 1.0, form=form)) for form in ("paper", "corrected")
     )
     checked = PASSAGES * found.tokens * found.pairs * found.chord_spans
-    return HeadBounds(spec, digests, PASSAGES, checked, corrected / paper, **_columns(rows))
+    return HeadBounds(spec, digests, PASSAGES, checked, corrected / paper, **columns(rows))
 
 
 def _growth(measured: Mapping[str, HeadStatistics], squares: dict[str, float]) -> Growth:
@@ -292,12 +292,4 @@ def _growth(measured: Mapping[str, HeadStatistics], squares: dict[str, float]) -
             values = {level: getattr(overall, level)[index] for level in levels}
             rows.append({"model": label, "quantity": quantity, **values})
     sampled = len(found.table["head"]) * found.tokens * found.pairs
-    return Growth(found.context_window, sampled, overall.resolution, squares, **_columns(rows))
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return {
-        name: tuple(column) if isinstance(column[0], str) else np.array(column, dtype=float)
-        for name, column in columns.items()
-    }
+    return Growth(found.context_window, sampled, overall.resolution, squares, **columns(rows))
