@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 import pianalysis
@@ -152,8 +153,10 @@ def run_tier(name: str, folder: Path, seed: int = 0) -> dict[str, Record]:
     Raises
     ------
     ValueError
-        An unknown tier.
+        An unknown tier; tier gpu where there is none.
     """
+    if name == "gpu" and not torch.cuda.is_available():
+        raise ValueError("tier gpu must have a CUDA device, got none: tier cpu needs two cores")
     tier = TIERS[_validate.choice("tier", name, TIERS)]
     tier = replace(tier, cases=tuple(replace(c, seed=c.seed + seed) for c in tier.cases))
     units = []

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny
+import torch
 
 import pianalysis as pia
 from paper_repro import experiment, readings, runner
@@ -137,4 +138,13 @@ def test_tiers_are_named():
     with pytest.raises(ValueError, match="tier must go with an item that has tiers"):
         runner.compute("fig1", tier="cpu")
     assert set(experiment.TIERS) == set(item.TIERS)
+    assert runner._default_tier("finetune", named=True) == "cpu"
+    assert runner._default_tier("finetune", named=False) == "quick"
+    assert runner._default_tier("fig1", named=True) is None
     assert runner.provenance("finetune", 0, "cpu")["command"].endswith("finetune --tier cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_the_gpu_tier_says_what_it_lacks(tmp_path):
+    with pytest.raises(ValueError, match="tier gpu must have a CUDA device, got none"):
+        experiment.run_tier("gpu", tmp_path)
