@@ -139,13 +139,15 @@ def table4(seen: Evidence) -> Twin:
         for column in ("200", "400", "600", "800", "1000", "10000")
         if row[column]
     ]
-    for scheme in ("default", "linear", "yarn", "ntk"):
-        for seed in seen.seeds(scheme):
-            case = seen.case(scheme, seed=seed)
-            for step in seen.steps("passkeys", case):
-                value = seen.value("passkeys", "k_max", case, step)
-                method = f"{NAMES[scheme]} seed {seed}"
-                rows.append((_HERE, str(seen.target), method, str(step), f"{value:.0f}"))
+    for case in seen.cases:
+        if case["factor"] * seen.window != seen.target:
+            continue
+        label = str(case["label"])
+        text = "" if case["recall_share"] else ", text only"
+        method = f"{NAMES[case['scheme']]}{text}, seed {case['seed']}"
+        for step in seen.steps("passkeys", label):
+            value = seen.value("passkeys", "k_max", label, step)
+            rows.append((_HERE, str(seen.target), method, str(step), f"{value:.0f}"))
     return _twin("table4", "k_max (tokens), fine-tuning steps", rows)
 
 

@@ -47,7 +47,7 @@ def test_tables_hold_the_papers_cells_and_ours(seen):
     paper, here = dict.fromkeys(made.source)
     assert cells[paper, "8192", "FT", "10000"] == "2560"
     case = seen.case("linear", seed=1)
-    assert int(cells[here, "16384", "PI seed 1", "200"]) == seen.value(
+    assert int(cells[here, "16384", "PI, seed 1", "200"]) == seen.value(
         "passkeys", "k_max", case, 200
     )
     text = "\n".join(twins.text(twins.table1(seen)))
