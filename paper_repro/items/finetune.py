@@ -101,6 +101,7 @@ def _windows(found: Any) -> Any:
         ylabel="perplexity of held-out text",
         title=f"inside the old window: {found.tokens[0]:.0f} tokens read at once",
     )
+    ax.set_ylim(0.0, 1.15 * ax.get_ylim()[1])  # room for the legend
     return figure
 
 
