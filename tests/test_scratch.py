@@ -277,7 +277,8 @@ def test_the_ledger_says_what_the_records_say(root, bounds):
     assert claims["scratch-regulariser"].verdict == ledger.SMALL_SCALE
     for name in cost:
         if name.startswith("penalty"):
-            assert (cost[name] < cost["no penalty"]).all()
-            assert peaks[name] < 1.0 < peaks["no penalty"]
+            without = name.replace("penalty 0.01", "no penalty")  # of the same seed
+            assert (cost[name] < cost[without]).all()
+            assert peaks[name] < 1.0 < peaks[without]
             assert cost[name][-1] > 0.01
         assert size[name] < 1.2
