@@ -22,7 +22,7 @@ WORK = Path("build") / "finetune"  # unfinished runs; never committed
 _EVIDENCE = ("passkeys", "likelihood", "windows", "long")
 _RANGES = {"1": "[0, L)", "2": "[L, 2L)", "4": "[2L, 4L)", "8": "[4L, 8L)"}
 _BEFORE = ("linear x2 seed", "default x2 seed")  # cases whose first reading is drawn, too
-_SMOOTH = 20  # steps
+_SMOOTH = 20  # steps, at most a quarter of the shortest case
 
 
 def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
@@ -42,19 +42,20 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _loss(found: Any) -> Any:
-    window = np.ones(_SMOOTH)
+    by_case = _by_case(found, "step", "loss")
+    shortest = min(int(np.isfinite(values).sum()) for values in by_case.values())
+    width = min(_SMOOTH, max(1, shortest // 4))
     smooth = {}
-    for case, values in _by_case(found, "step", "loss").items():
-        known = np.isfinite(values)
-        width = min(_SMOOTH, int(known.sum()))
-        mean = np.convolve(values[known], window[:width] / width, mode="valid")
+    for case, values in by_case.items():
+        known = np.flatnonzero(np.isfinite(values))
         smooth[case] = np.full(values.size, np.nan)
-        smooth[case][np.flatnonzero(known)[width - 1 :]] = mean
+        mean = np.convolve(values[known], np.ones(width) / width, mode="valid")
+        smooth[case][known[width - 1 :]] = mean
     return _lines(
         np.unique(found.step),
         smooth,
         xlabel="step",
-        ylabel=f"training loss (nats),\nmean of {_SMOOTH} steps",
+        ylabel=f"training loss (nats),\nmean of {width} steps" if width > 1 else "loss (nats)",
         title=f"the same tokens for every scheme, tier {found.tier}",
     )
 
