@@ -29,7 +29,7 @@ from pianalysis.finetune.saving import checkpoint_folder
 from pianalysis.finetune.train import finetune
 from pianalysis.heads.checkpoint import open_checkpoint
 from pianalysis.heads.store import FolderStore
-from pianalysis.records import Record, columns
+from pianalysis.records import Record, columns, plain
 
 MODEL, PRESET = "smollm2", "smollm2-135m"
 
@@ -169,7 +169,7 @@ def run_tier(name: str, folder: Path, seed: int = 0) -> dict[str, Record]:
                 f"{unit['share_of_peak']:.0%} of the measured matrix-product peak"
             )
             units.append(unit)
-    setting = json.loads(json.dumps(asdict(tier)))
+    setting = plain(tier)
     found: dict[str, Record] = {
         "loss": Training(
             *(name, setting),

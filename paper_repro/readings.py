@@ -12,7 +12,6 @@ from typing import Any
 
 from pianalysis._validate import FloatArray
 from pianalysis.bounds.interpolation import FORMS
-from pianalysis.finetune.corpus import default_corpus
 from pianalysis.finetune.passkeys import passkeys, spread
 from pianalysis.finetune.perplexity import STRIDE, perplexity
 from pianalysis.heads.checkpoint import Checkpoint
@@ -21,6 +20,7 @@ from pianalysis.heads.measurement import head_statistics
 from pianalysis.heads.passkey import Prompt
 from pianalysis.heads.store import FolderStore
 from pianalysis.heads.summary import summarise
+from pianalysis.heads.text import default_text, encode
 from pianalysis.records import Record
 
 TEXT = 1024  # held-out tokens read across a gap, half of them behind it
@@ -29,11 +29,8 @@ LONG = (0.25, 0.5, 1.0)  # windows of whole texts, in shares of the target
 
 
 @dataclass(frozen=True, slots=True)
-class Passkeys(Record):
-    """Passkeys read out: a row a case, step and length k of the prompt, in tokens.
-
-    ``k_max`` is that of the row's case and step.
-    """
+class Reading(Record):
+    """One kind of reading in a tier: each row is of a case, its target and a step."""
 
     tier: str
     setting: dict[str, Any]
@@ -41,6 +38,15 @@ class Passkeys(Record):
     case: tuple[str, ...]
     target: FloatArray
     step: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Passkeys(Reading):
+    """Passkeys read out: a row a case, step and length k of the prompt, in tokens.
+
+    ``k_max`` is that of the row's case and step.
+    """
+
     k: FloatArray
     successes: FloatArray
     trials: FloatArray
@@ -48,18 +54,12 @@ class Passkeys(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihoods(Record):
+class Likelihoods(Reading):
     """Held-out text behind a gap: a row a case, step and gap; ``nats`` a token of the tail.
 
     The last token stands at position ``reach`` - 1.
     """
 
-    tier: str
-    setting: dict[str, Any]
-    window: int
-    case: tuple[str, ...]
-    target: FloatArray
-    step: FloatArray
     gap: FloatArray
     reach: FloatArray
     nats: FloatArray
@@ -67,18 +67,12 @@ class Likelihoods(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Windows(Record):
+class Windows(Reading):
     """Held-out text through windows of ``tokens``, no gap: a row a case, step and window.
 
     ``perplexity`` is pooled over ``count`` tokens; windows are ``stride`` apart.
     """
 
-    tier: str
-    setting: dict[str, Any]
-    window: int
-    case: tuple[str, ...]
-    target: FloatArray
-    step: FloatArray
     tokens: FloatArray
     stride: FloatArray
     count: FloatArray
@@ -86,7 +80,7 @@ class Windows(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Heads(Record):
+class Heads(Reading):
     """The trained heads: a row a case, step and quantity, over the sampled pairs of all heads.
 
     Deviations from the chord are those at half-integer spans, where Position Interpolation by 2
@@ -95,17 +89,11 @@ class Heads(Record):
     form, searched among all causal pairs. Other quantities are those of ``pianalysis heads``.
     """
 
-    tier: str
-    setting: dict[str, Any]
-    window: int
-    case: tuple[str, ...]
-    target: FloatArray
-    step: FloatArray
     quantity: tuple[str, ...]
     value: FloatArray
 
 
-READINGS: dict[str, Callable[..., Record]] = {
+READINGS: dict[str, Callable[..., Reading]] = {
     "passkeys": Passkeys,
     "likelihood": Likelihoods,
     "windows": Windows,
@@ -201,8 +189,7 @@ class Reader:
         return [{"quantity": name, "value": float(value)} for name, value in rows.items()]
 
     def _text(self, count: int) -> list[int]:
-        tokens: list[int] = default_corpus(self.checkpoint.tokenizer).held_out[:count].tolist()
-        return tokens
+        return encode(self.checkpoint.tokenizer, default_text(), count)
 
     def _perplexity(self, window: int, count: int, stride: int) -> list[dict[str, Any]]:
         text = self._text(count)

@@ -41,8 +41,8 @@ def small(tmp_path, monkeypatch):
     tiny.letters().save_pretrained(folder)
     monkeypatch.setattr(experiment, "MODEL", str(folder))
     monkeypatch.setattr(experiment, "preset", lambda _: pia.RopeSpec(16, 10_000.0, 1024))
-    for module in (experiment, readings):
-        monkeypatch.setattr(module, "default_corpus", lambda t: pack(t, [TEXT], [TEXT]))
+    monkeypatch.setattr(experiment, "default_corpus", lambda t: pack(t, [TEXT], [TEXT]))
+    monkeypatch.setattr(readings, "default_text", lambda: TEXT)
     monkeypatch.setitem(experiment.TIERS, "quick", TINY)
     monkeypatch.setattr(readings, "TEXT", 128)
     monkeypatch.setattr(experiment, "PAPER_DISTANCES", 3)
@@ -144,7 +144,7 @@ def test_tiers_are_named():
     assert runner.provenance("finetune", 0, "cpu")["command"].endswith("finetune --tier cpu")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
-def test_the_gpu_tier_says_what_it_lacks(tmp_path):
+def test_the_gpu_tier_says_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="tier gpu must have a CUDA device, got none"):
         experiment.run_tier("gpu", tmp_path)

@@ -224,7 +224,8 @@ def test_the_violating_pair_violates(bounds):
     k = heads.keys[head, int(bounds["found_key"][row])]
     span = mpmath.mpf(float(bounds["found_span"][row]))
     with mpmath.workdps(50):
-        h = [heads.scaling * mpmath.mpc(a) * mpmath.conj(mpmath.mpc(b)) for a, b in zip(q, k)]  # noqa: B905
+        pairs = zip(map(mpmath.mpc, q), map(mpmath.mpc, k), strict=True)
+        h = [heads.scaling * a * mpmath.conj(b) for a, b in pairs]
         angle = [mpmath.mpf(10_000) ** (mpmath.mpf(-2 * j) / 32) for j in range(16)]
 
         def score(s):

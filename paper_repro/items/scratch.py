@@ -74,12 +74,14 @@ def _heads(found: Any) -> Any:
             color=style.CYCLE[index],
             label=name,
         )
-    with style.applied():
-        ax.set_xticks(range(len(places)), places)
-        ax.set_xlabel("layer.head")
-        ax.set_ylabel("largest deviation / printed bound")
-        ax.set_title("Theorem 2.1 on trained heads", loc="left")
-        ax.set_ylim(0.9, 1.08 * found.corrected_unit)
+    plots.finish(
+        ax,
+        xlabel="layer.head",
+        ylabel="largest deviation / printed bound",
+        title="Theorem 2.1 on trained heads",
+    )
+    ax.set_xticks(range(len(places)), places)
+    ax.set_ylim(0.9, 1.08 * found.corrected_unit)
     plots.level(1.0, "printed bound (Eq. 5)", ax=ax, at=0.02, above=False)
     plots.level(found.corrected_unit, "corrected bound", ax=ax, at=0.02)
     return plots.shared_legend(figure)
@@ -134,14 +136,16 @@ def _likelihood(found: Any) -> Any:
                     color=style.CYCLE[index],
                     label=name,
                 )
-        with style.applied():
-            ax.set_xscale("log")
-            ax.set_yscale("log")
-            ax.set_xlabel("document length (tokens)")
-            ax.set_ylabel("held-out perplexity")
-            title = "direct extrapolation" if scheme == DIRECT else "PI, not fine-tuned"
-            ax.set_title(f"{title}; L = {window}", loc="left")
-            ax.set_ylim(0.9 * lowest, 1.1 * highest)
+        title = "direct extrapolation" if scheme == DIRECT else "PI, not fine-tuned"
+        plots.finish(
+            ax,
+            xlabel="document length (tokens)",
+            ylabel="held-out perplexity",
+            title=f"{title}; L = {window}",
+            logx=True,
+            logy=True,
+        )
+        ax.set_ylim(0.9 * lowest, 1.1 * highest)
         plots.plain_ticks(ax, "x", list(nats))
         plots.plain_ticks(ax, "y", [n for n in _TICKS if lowest <= n <= highest])
     return plots.shared_legend(figure)

@@ -139,11 +139,10 @@ class Extrapolation(Record):
 
 def measure_all(seed: int) -> tuple[Trainings, HeadBounds, Growth, Extrapolation]:
     """Measure every shipped model on the first tokens of the held-out play."""
-    from pianalysis.finetune.corpus import HELD_OUT, plays
     from pianalysis.heads.checkpoint import open_checkpoint
-    from pianalysis.heads.text import encode
+    from pianalysis.heads.text import default_text, encode
 
-    text = plays()[HELD_OUT]
+    text = default_text()  # the play that is held out
     measured, squares, digests = {}, {}, {}
     likelihoods: list[dict[str, Any]] = []
     for label, folder in shipped().items():
