@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paper_repro import runner
-from pianalysis.cli import OneLineParser
+from pianalysis.commands.parser import OneLineParser
 
 
 def build_parser() -> OneLineParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 import io
@@ -14,10 +13,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-import pianalysis
-from paper_repro import claims as ledger
-from pianalysis import _validate, style
+from paper_repro import ledger, sources
+from pianalysis import checks
+from pianalysis.pictures import style
 from pianalysis.records import Record, write_atomic
+from pianalysis.version import __version__
 
 ITEMS = (
     "fig1",
@@ -48,7 +48,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 def load(name: str) -> ModuleType:
     """Import one item by name; an unknown one is a ValueError that lists the known."""
-    return importlib.import_module(f"paper_repro.items.{_validate.choice('item', name, ITEMS)}")
+    return importlib.import_module(f"paper_repro.items.{checks.choice('item', name, ITEMS)}")
 
 
 def title(name: str) -> str:
@@ -65,29 +65,11 @@ def provenance(name: str, seed: int, tier: str | None = None) -> dict[str, Any]:
         "seed": seed,
         "versions": {
             "python": platform.python_version(),
-            "pianalysis": pianalysis.__version__,
+            "pianalysis": __version__,
             **{package: importlib.metadata.version(package) for package in _VERSIONS},
         },
-        "sources_sha256": _digest(name),
+        "sources_sha256": sources.digest(load(name).__name__),
     }
-
-
-def _digest(name: str) -> str:
-    """Hash what the item rests on: the library, its own file and the paper's tables.
-
-    ``heads`` and ``finetune`` are packages of their own: only the items that name them in
-    ``PACKAGES`` depend on them. ``MODULES`` names what an item uses of this package besides.
-    """
-    library, repro = Path(pianalysis.__file__).parent, Path(__file__).parent
-    used = getattr(load(name), "PACKAGES", ())
-    left_out = {library / package for package in {"heads", "finetune"} - set(used)}
-    paths = [p for p in sorted(library.rglob("*.py")) if not left_out & set(p.parents)]
-    paths += sorted((repro / "paper").glob("*.csv"))
-    paths += [repro / f"{module}.py" for module in getattr(load(name), "MODULES", ())]
-    digest = hashlib.sha256()
-    for path in [*paths, repro / "items" / f"{name}.py"]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def compute(name: str, seed: int = 0, tier: str | None = None) -> Mapping[str, Record]:
@@ -99,7 +81,7 @@ def compute(name: str, seed: int = 0, tier: str | None = None) -> Mapping[str, R
         tiers = getattr(item, "TIERS", ())
         if not tiers:
             raise ValueError(f"tier must go with an item that has tiers, got {tier!r} for {name}")
-        records = item.compute(seed, _validate.choice("tier", tier, tiers))
+        records = item.compute(seed, checks.choice("tier", tier, tiers))
     return records
 
 
@@ -127,7 +109,7 @@ def run(
 ) -> None:
     """Run items and bring the ledger (and README's summary) up to date."""
     named = bool(names)
-    names = [_validate.choice("item", name, ITEMS) for name in names] or list(ITEMS)
+    names = [checks.choice("item", name, ITEMS) for name in names] or list(ITEMS)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.tmp"):  # left by a killed run; finished files are never among them
         stale.unlink(missing_ok=True)

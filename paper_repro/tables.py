@@ -6,6 +6,7 @@ import csv
 from functools import lru_cache
 from importlib.resources import files
 
+DATA = ("paper_repro/paper/*.csv",)
 NAMES = {
     "table1": "table1_pg19_perplexity.csv",
     "table2": "table2_proofpile_perplexity.csv",

@@ -1,13 +1,12 @@
 """pianalysis: the theory lab of RoPE context extension (arXiv:2306.15595 and beyond)."""
 
-from pianalysis.bounds.certified import paper_bound_threshold
-from pianalysis.bounds.certified_first import first_span_below
-from pianalysis.bounds.certified_minimum import smallest_abel_sum
-from pianalysis.bounds.certified_ratio import ratio_readings
-from pianalysis.bounds.cosine import MinimalBase, cosine_length, cosine_sum, minimal_base
+from pianalysis.bounds.certified.constants import paper_bound_threshold
+from pianalysis.bounds.certified.first import first_span_below
+from pianalysis.bounds.certified.minimum import smallest_abel_sum
+from pianalysis.bounds.certified.ratio import ratio_readings
 from pianalysis.bounds.deviation import Deviation, deviation_bound
 from pianalysis.bounds.extrapolation import abel_sum, extrapolation_bound, partial_sums
-from pianalysis.bounds.grid import local_grid_constant
+from pianalysis.bounds.grid.theorem import local_grid_constant
 from pianalysis.bounds.interpolation import (
     adjacent_contrast,
     grid_constant,
@@ -15,7 +14,13 @@ from pianalysis.bounds.interpolation import (
     theta_square_sum,
 )
 from pianalysis.bounds.ratio import bound_ratio
-from pianalysis.bounds.worst_case import WorstCase, worst_case_contrast, worst_case_score
+from pianalysis.bounds.worst_case.case import WorstCase, worst_case_contrast, worst_case_score
+from pianalysis.comparison.profile import (
+    SchemeProfile,
+    critical_base,
+    critical_dimension,
+    scheme_profile,
+)
 from pianalysis.extension import (
     SCHEMES,
     BaseChange,
@@ -30,19 +35,14 @@ from pianalysis.extension import (
     YaRN,
     extension_from_hf,
 )
-from pianalysis.fits import exact_fit_spread, fit_score
-from pianalysis.precision import FirstWrong, PhaseError, first_wrong, phase_error
-from pianalysis.presets import PRESETS, preset
-from pianalysis.resolution import (
-    SchemeProfile,
-    critical_base,
-    critical_dimension,
-    scheme_profile,
-)
-from pianalysis.rope import RopeSpec
-from pianalysis.scores import attention_score, score_coefficients
-
-__version__ = "0.1.0"
+from pianalysis.extension.minimal_base import MinimalBase, cosine_length, cosine_sum, minimal_base
+from pianalysis.precision.errors import FirstWrong, PhaseError, first_wrong, phase_error
+from pianalysis.rope.presets import PRESETS, preset
+from pianalysis.rope.spec import RopeSpec
+from pianalysis.scores.exact_fits import exact_fit_spread
+from pianalysis.scores.expansion import attention_score, score_coefficients
+from pianalysis.scores.fits import fit_score
+from pianalysis.version import __version__
 
 __all__ = [
     "PRESETS",
@@ -64,6 +64,7 @@ __all__ = [
     "Unscaled",
     "WorstCase",
     "YaRN",
+    "__version__",
     "abel_sum",
     "adjacent_contrast",
     "attention_score",

@@ -2,6 +2,6 @@
 
 import sys
 
-from pianalysis.cli import main
+from pianalysis.commands.main import main
 
 sys.exit(main())

@@ -1,8 +1,11 @@
-"""Stand-ins for tests of heads/: a tokenizer of one token a byte, a Llama of two small layers."""
+"""Stand-ins for real models: a tokenizer of one token a byte, a Llama of two small layers."""
 
 from types import SimpleNamespace
 
 import pianalysis as pia
+
+HEADS = pia.RopeSpec(6, 50.0, 13)  # of synthetic heads
+SCALING = 0.4
 
 
 def letters(*, bos=False):
@@ -42,8 +45,24 @@ def llama(**config):
 
 
 def checkpoint(model, tokenizer, spec=None):
-    """The attributes of heads.checkpoint.Checkpoint that measurements use."""
+    """The attributes of checkpoints.checkpoint.Checkpoint that measurements use."""
     spec = pia.RopeSpec(16, 10_000.0, 32) if spec is None else spec
     return SimpleNamespace(
         name="tiny", model=model, tokenizer=tokenizer, config={}, spec=spec, digest="0" * 64
+    )
+
+
+def synthetic(rng, *, spec=HEADS, heads=4, groups=2, tokens=7, layer=3, softcap=None, size=2.0):
+    """Queries and keys drawn at random, as one captured layer holds them."""
+
+    def draw(*shape):
+        return size * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+
+    return SimpleNamespace(
+        layer=layer,
+        queries=draw(heads, tokens, spec.pairs),
+        keys=draw(groups, tokens, spec.pairs),
+        spec=spec,
+        scaling=SCALING,
+        softcap=softcap,
     )

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import Claim, number, verdict
-from pianalysis import PRESETS, RopeSpec, attention_score, plots, preset, score_coefficients, style
-from pianalysis._validate import FloatArray
-from pianalysis.fits import design_condition
+from paper_repro.ledger import Claim, number, verdict
+from pianalysis import PRESETS, RopeSpec, attention_score, preset, score_coefficients
+from pianalysis.arrays import FloatArray
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
+from pianalysis.scores.exact_fits import design_condition
 
 SHOWN = ("llama-7b", "llama-3.1-8b", "qwen2.5-7b", "smollm2-135m")
 WINDOWS = (256, 512, 1024, 2048, 4096, 8192, 32768)
@@ -79,7 +80,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     waves: Any = records["basis_wavelengths"]
     wheel: Any = records["basis_phase_wheel"]
     gram: Any = records["basis_gram"]
-    figure, ax = plots.new_figure(height=2.6)
+    figure, ax = frame.new_figure(height=2.6)
     names = np.array(waves.model)
     with style.applied():
         for index, name in enumerate(SHOWN):
@@ -98,17 +99,17 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_ylabel("wavelength / context window")
         ax.set_title("slow pairs never complete a turn in the window", loc="left")
         ax.legend(loc="upper left")
-    plots.level(1.0, "one turn a window", ax=ax, at=0.02)
-    turn, ax = plots.new_figure(height=3.3)
+    marks.level(1.0, "one turn a window", ax=ax, at=0.02)
+    turn, ax = frame.new_figure(height=3.3)
     seen = int((wheel.travelled < 2 * np.pi).sum())
-    plots.phase_wheel(
+    marks.phase_wheel(
         wheel.travelled,
         ax=ax,
         title=f"{seen} of {wheel.pair.size} pairs never turn fully in L = 2048",
     )
-    condition, ax = plots.new_figure()
+    condition, ax = frame.new_figure()
     series = {f"d = {d}": gram.log10_upper[gram.head_dim == d] for d in CONDITION_DIMS}
-    plots.curves(
+    marks.curves(
         WINDOWS,
         series,
         ax=ax,
@@ -119,9 +120,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         marker="o",
         legend="upper right",
     )
-    plots.plain_ticks(ax, "x", [256, 1024, 4096, 32768])
+    frame.plain_ticks(ax, "x", [256, 1024, 4096, 32768])
     ax.set_ylim(-12, 245)
-    plots.level(16, "float64 resolution", ax=ax, at=0.02, above=False)
+    marks.level(16, "float64 resolution", ax=ax, at=0.02, above=False)
     return {"basis_wavelengths": figure, "basis_phase_wheel": turn, "basis_gram": condition}
 
 
@@ -152,7 +153,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"largest change {number(relative, 4)} of sum|h| when both positions move by 1000",
             "measured",
             "basis",
-            "test_scores.py",
+            "scores/test_expansion.py",
         ),
         Claim(
             "expansion",
@@ -163,7 +164,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"largest difference {number(expansion, 4)} of sum|h| over 64 random pairs",
             "measured",
             "basis",
-            "test_scores.py",
+            "scores/test_expansion.py",
         ),
         Claim(
             "degrees",
@@ -176,7 +177,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{number(condition.log10_upper)}",
             "ball interval",
             "basis",
-            "test_fits.py",
+            "scores/test_fits.py",
         ),
         Claim(
             "frequencies",
@@ -188,7 +189,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"tokens, {beyond} of {spec.pairs} beyond the window; presets: {len(PRESETS)} models",
             "closed form",
             "basis",
-            "test_rope.py",
+            "rope/test_spec.py",
         ),
     ]
 

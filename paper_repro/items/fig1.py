@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import Claim, number, verdict
-from pianalysis import PositionInterpolation, RopeSpec, Unscaled, plots, preset, style
-from pianalysis._validate import FloatArray
+from paper_repro.ledger import Claim, number, verdict
+from pianalysis import PositionInterpolation, RopeSpec, Unscaled, preset
+from pianalysis.arrays import FloatArray
+from pianalysis.pictures import frame, style
 from pianalysis.records import Record
 
 TARGET = 4096
@@ -52,7 +53,7 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the three panels on a common axis of positions."""
     record: Any = records["fig1"]
-    figure, axes = plots.new_figure(3, 1, height=3.4)
+    figure, axes = frame.new_figure(3, 1, height=3.4)
     window = record.spec.context_window
     wave = np.linspace(0, record.target, 2000)
     titles = {
@@ -107,7 +108,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"largest scaled position {number(largest)}",
             "identity",
             "fig1",
-            "test_extension.py",
+            "extension/test_geometric.py",
             "The last L'/L - 1 positions fall in (L-1, L), beyond the last trained integer 2047.",
         ),
         Claim(
@@ -120,6 +121,6 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"largest difference {difference:.3e} over 200 positions, L' = 5000",
             "measured",
             "fig1",
-            "test_extension.py",
+            "extension/test_geometric.py",
         ),
     ]

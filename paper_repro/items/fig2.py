@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import CORRECTED, Claim, number, verdict
-from pianalysis import RopeSpec, plots, preset, style
-from pianalysis._validate import FloatArray
-from pianalysis.fits import design_condition, exact_fit_spread, fit_score
+from paper_repro.ledger import CORRECTED, Claim, number, verdict
+from pianalysis import RopeSpec, preset
+from pianalysis.arrays import FloatArray
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
+from pianalysis.scores.exact_fits import design_condition, exact_fit_spread
+from pianalysis.scores.fits import fit_score
 
 METHODS = ("normal_float32", "normal_float64", "svd")
 LABELS = {
@@ -157,7 +159,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _plot_panels(record: Any) -> Any:
-    figure, axes = plots.new_figure(1, 3, width=style.TEXT_WIDTH, height=2.1)
+    figure, axes = frame.new_figure(1, 3, width=style.TEXT_WIDTH, height=2.1)
     names = np.array(record.panel)
     titles = {
         "inside": "the fit inside [0, L)",
@@ -166,7 +168,7 @@ def _plot_panels(record: Any) -> Any:
     }
     for ax, (name, text) in zip(axes, titles.items(), strict=True):
         chosen = names == name
-        plots.curves(
+        marks.curves(
             record.span[chosen],
             {"a(s)": record.score[chosen]},
             ax=ax,
@@ -185,11 +187,11 @@ def _plot_panels(record: Any) -> Any:
 
 
 def _plot_precision(record: Any) -> Any:
-    figure, ax = plots.new_figure(height=2.8)
+    figure, ax = frame.new_figure(height=2.8)
     names = np.array(record.method)
     span = record.span[names == "exact"]
     series = {text: record.log10_magnitude[names == name] for name, text in LABELS.items()}
-    plots.curves(
+    marks.curves(
         span,
         series,
         ax=ax,
@@ -212,7 +214,7 @@ def _plot_precision(record: Any) -> Any:
 
 
 def _plot_seeds(record: Any) -> Any:
-    figure, ax = plots.new_figure(height=2.4)
+    figure, ax = frame.new_figure(height=2.4)
     names = np.array(record.method)
     with style.applied():
         for index, method in enumerate(METHODS):
@@ -229,13 +231,13 @@ def _plot_seeds(record: Any) -> Any:
         ax.grid(axis="x", visible=False)
         ax.set_ylabel("largest |a(s)|, L <= s < 2L")
         ax.set_title(f"the same problem, {values.size} seeds: set by rounding", loc="left")
-    plots.level(8000, "the paper's ~8000", ax=ax, color=style.BLACK)
+    marks.level(8000, "the paper's ~8000", ax=ax, color=style.BLACK)
     return figure
 
 
 def _plot_ridge(record: Any) -> Any:
-    figure, ax = plots.new_figure()
-    plots.curves(
+    figure, ax = frame.new_figure()
+    marks.curves(
         record.ridge,
         {"beyond, L <= s < 2L": record.beyond, "inside, 0 <= s < L": record.inside},
         ax=ax,
@@ -276,7 +278,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"largest |a| {number(inside)} (float32, seed {panels.seed})",
             "measured",
             "fig2",
-            "test_fits.py",
+            "scores/test_fits.py",
         ),
         Claim(
             "fig2-8000",
@@ -288,7 +290,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"exact spread at 2L {at_edge}",
             "ball interval",
             "fig2",
-            "test_fits.py",
+            "scores/test_fits.py",
             "Extrapolation is far worse than printed: the number is float32 rounding acting as a "
             "ridge.",
         ),
@@ -304,7 +306,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"log10 of the design's condition number is at least {condition.log10_lower:.4f}",
             "ball interval",
             "fig2",
-            "test_fits.py",
+            "scores/test_fits.py",
             "Implicit in printing one number for it.",
         ),
         Claim(
@@ -317,7 +319,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{number(10 ** exact.log10[0])}",
             "ball interval",
             "fig2",
-            "test_fits.py",
+            "scores/test_fits.py",
         ),
         Claim(
             "fig2-last-span",
@@ -329,7 +331,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"10^{exact.log10[0]:.5f} in the first cell",
             "ball interval",
             "fig2",
-            "test_fits.py",
+            "scores/test_fits.py",
             "PI's last L'/L - 1 spans lie past the last trained integer: a one-token remainder of "
             "extrapolation.",
         ),
@@ -344,6 +346,6 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{ridge.ridge[0]:.0e}",
             "measured",
             "fig2",
-            "test_fits.py",
+            "scores/test_fits.py",
         ),
     ]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paper_repro import prompts
-from paper_repro.claims import HOLDS, NOT_ATTEMPTED, Claim
-from pianalysis import plots, style
+from paper_repro.ledger import HOLDS, NOT_ATTEMPTED, Claim
+from pianalysis.evaluation.passkey_prompt import passkey_lines, passkey_prompt
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
 
@@ -24,7 +24,7 @@ class Prompt(Record):
 def compute(seed: int = 0) -> Mapping[str, Record]:
     """Build the example of the figure: key 12345, one filler shown on each side."""
     names = ("task", "filler, X times", "key", "filler, Y times", "question")
-    return {"fig3": Prompt("Fig. 3", names, tuple(prompts.passkey_lines(1, 1, 12345)))}
+    return {"fig3": Prompt("Fig. 3", names, tuple(passkey_lines(1, 1, 12345)))}
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -36,18 +36,18 @@ def prompt_figure(record: Any, title: str) -> Any:
     """Draw a prompt's parts with their names, wrapped to one column."""
     import textwrap
 
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=1.3)
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=1.3)
     lines = []
     for name, text in zip(record.part, record.text, strict=True):
         wrapped = textwrap.wrap(text, 92) or [""]
         lines += [f"{name if i == 0 else '':<17}{line}" for i, line in enumerate(wrapped)]
-    plots.text_panel(lines, ax=ax, title=title)
+    marks.text_panel(lines, ax=ax, title=title)
     return figure
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
     """The prompt itself, and the measurement it serves."""
-    text = prompts.passkey_prompt(100, 100, 12345)
+    text = passkey_prompt(100, 100, 12345)
     return [
         Claim(
             "passkey-prompt",
@@ -58,7 +58,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"built word for word, {len(text)} characters with 100 fillers a side",
             "identity",
             "fig3",
-            "test_prompts.py",
+            "paper_repro/test_prompts.py",
         ),
         Claim(
             "passkey-measured",

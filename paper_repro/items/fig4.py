@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paper_repro import prompts
-from paper_repro.claims import HOLDS, Claim
 from paper_repro.items.fig3 import Prompt, prompt_figure
+from paper_repro.ledger import HOLDS, Claim
+from pianalysis.evaluation.summaries import summary_prompt
 from pianalysis.records import Record
 
 DOCUMENT = "# .... Document goes here"
@@ -15,7 +15,7 @@ DOCUMENT = "# .... Document goes here"
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
     """Build the prompt around the figure's placeholder."""
-    lines = prompts.summarization_prompt(DOCUMENT).splitlines()
+    lines = summary_prompt(DOCUMENT).splitlines()
     names = ("task", "document", "request", "cue")
     return {"fig4": Prompt("Fig. 4", names, tuple(lines))}
 
@@ -27,7 +27,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
     """The prompt itself."""
-    text = prompts.summarization_prompt("x" * 15000)
+    text = summary_prompt("x" * 15000)
     return [
         Claim(
             "summary-prompt",
@@ -38,6 +38,6 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"built word for word, {len(text)} characters around a document of 15000",
             "identity",
             "fig4",
-            "test_prompts.py",
+            "paper_repro/test_prompts.py",
         )
     ]

@@ -8,18 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import CORRECTED, Claim, number, verdict
-from pianalysis import (
-    RopeSpec,
-    abel_sum,
-    first_span_below,
-    plots,
-    preset,
-    smallest_abel_sum,
-    style,
-)
-from pianalysis._validate import FloatArray
-from pianalysis.bounds.certified_abel import smallest_at_integers
+from paper_repro.ledger import CORRECTED, Claim, number, verdict
+from pianalysis import RopeSpec, abel_sum, first_span_below, preset, smallest_abel_sum
+from pianalysis.arrays import FloatArray
+from pianalysis.bounds.certified.abel import smallest_at_integers
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
 PAPER_STOP, STOP, BLOCK = 4096, 131072, 64
@@ -100,8 +93,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the paper's range, and the extended range with the first spans below 1 marked."""
     curve: Any = records["fig5"]
     wide: Any = records["fig5_extended"]
-    near, ax = plots.new_figure()
-    plots.curves(
+    near, ax = frame.new_figure()
+    marks.curves(
         curve.span,
         {"B(s)/d": curve.ratio},
         ax=ax,
@@ -109,17 +102,17 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ylabel="B(s)/d",
         title="Fig. 5: on [0, 4096), B(s) stays above d",
     )
-    plots.level(1.0, "", ax=ax)
+    marks.level(1.0, "", ax=ax)
     lowest = int(curve.ratio.argmin())
-    plots.mark(
+    marks.mark(
         curve.span[lowest],
         curve.ratio[lowest],
         f"min {curve.ratio[lowest]:.4f} at s = {lowest}",
         ax=ax,
         offset=(-30, 50),
     )
-    far, ax = plots.new_figure(height=2.7)
-    plots.band(
+    far, ax = frame.new_figure(height=2.7)
+    marks.band(
         wide.start + wide.block / 2,
         wide.low,
         wide.high,
@@ -129,7 +122,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ylabel="B(s)/d",
         title="beyond: B(s) < d from s = 4506 on",
     )
-    plots.level(1.0, "B = d", ax=ax, at=0.02, above=False)
+    marks.level(1.0, "B = d", ax=ax, at=0.02, above=False)
     with style.applied():
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
@@ -138,8 +131,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_title(f"beyond: B(s) < d from s = {np.ceil(wide.first_real):.0f} on", loc="left")
         ax.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], ["0.25", "0.5", "1", "2", "4", "8", "16"])
         ax.minorticks_off()
-    plots.mark(wide.first_real, 1.0, f"first real {wide.first_real:.2f}", ax=ax, offset=(-14, -46))
-    plots.mark(
+    marks.mark(wide.first_real, 1.0, f"first real {wide.first_real:.2f}", ax=ax, offset=(-14, -46))
+    marks.mark(
         wide.first_integer,
         wide.first_integer_ratio,
         f"first integer {wide.first_integer}",
@@ -164,7 +157,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             number(curve.ratio[0]),
             "identity",
             "fig5",
-            "test_extrapolation.py",
+            "bounds/test_extrapolation.py",
             "B(0) = 1 + 2 + ... + d/2.",
         ),
         Claim(
@@ -178,7 +171,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{curve.real_minimum_at:.4f}",
             "ball interval",
             "fig5",
-            "test_extrapolation.py",
+            "bounds/test_extrapolation.py",
         ),
         Claim(
             "abel-at-least-d",
@@ -190,7 +183,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"B/d = {number(wide.first_integer_ratio)})",
             "ball interval",
             "fig5",
-            "test_extrapolation.py",
+            "bounds/test_extrapolation.py",
         ),
         Claim(
             "abel-own-window",
@@ -202,7 +195,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"s = {wide.paper_window_minimum_at}",
             "ball interval",
             "fig5",
-            "test_extrapolation.py",
+            "bounds/test_extrapolation.py",
             "Implicit: the premise is used for every extension.",
         ),
     ]

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro import committed, twins
-from paper_repro.claims import Claim, number, verdict
-from pianalysis import plots, style
+from paper_repro import committed
+from paper_repro.ledger import Claim, number, verdict
+from paper_repro.small_scale import twins
 from pianalysis.bounds.interpolation import FORMS
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
-PACKAGES = ("heads", "finetune")
-MODULES = ("experiment", "readings", "twins")
 TIERS = ("quick", "cpu", "gpu")
 DEFAULT_TIER = "cpu"  # of a run that names the item; `make repro` takes the first
 WORK = Path("build") / "finetune"  # unfinished runs; never committed
@@ -27,7 +26,7 @@ _SMOOTH = 20  # steps, at most a quarter of the shortest case
 
 def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
     """Train and read every case of a tier; what is finished is kept in build/finetune."""
-    from paper_repro.experiment import run_tier
+    from paper_repro.small_scale.experiment import run_tier
 
     found = run_tier(tier, WORK / tier, seed)
     if tier != "quick":  # it trains one scheme: nothing to set beside the paper
@@ -88,14 +87,14 @@ def _distance(found: Any) -> Any:
 
 
 def _windows(found: Any) -> Any:
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.6)
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.6)
     cases = list(dict.fromkeys(found.case))
     series: dict[str, list[float]] = {"before": [], "after": []}
     for case in cases:
         steps = [step for name, step in _ends(found) if name == case]
         for name, step in zip(series, (min(steps), max(steps)), strict=True):
             series[name].append(float(found.perplexity[_rows(found, case, step)][0]))
-    plots.bars(
+    marks.bars(
         [shown(case).replace(", ", "\n") for case in cases],
         series,
         ax=ax,
@@ -122,7 +121,7 @@ def _long(found: Any) -> Any:
 
 
 def _heads(found: Any) -> Any:
-    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.8)
+    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.8)
     peaks, ratios = {}, {}
     value = {
         (case, step, name): value
@@ -135,7 +134,7 @@ def _heads(found: Any) -> Any:
         label = _after(case, step)
         peaks[label] = [value[case, step, f"peak_{end}_p95"] for end in _RANGES]
         ratios[label] = [value[case, step, f"{form}_ratio"] for form in FORMS]
-    plots.curves(
+    marks.curves(
         range(len(_RANGES)),
         peaks,
         ax=axes[0],
@@ -146,7 +145,7 @@ def _heads(found: Any) -> Any:
         legend=None,
     )
     axes[0].set_xticks(range(len(_RANGES)), _RANGES.values())
-    plots.curves(
+    marks.curves(
         range(len(FORMS)),
         ratios,
         ax=axes[1],
@@ -157,14 +156,14 @@ def _heads(found: Any) -> Any:
         legend=None,
     )
     axes[1].set_xticks(range(len(FORMS)), FORMS)
-    plots.shared_legend(figure, rows=2)
+    frame.shared_legend(figure, rows=2)
     return figure
 
 
 def _table(found: Any) -> Any:
     lines = twins.text(found)
-    figure, ax = plots.new_figure(width=5.0, height=0.5 + 0.125 * len(lines))
-    plots.text_panel(lines, ax=ax, title=f"Table {found.table[-1]}: the paper's and its small twin")
+    figure, ax = frame.new_figure(width=5.0, height=0.5 + 0.125 * len(lines))
+    marks.text_panel(lines, ax=ax, title=f"Table {found.table[-1]}: the paper's and its small twin")
     return figure
 
 
@@ -196,11 +195,11 @@ def _lines(
     x: Any, series: Mapping[str, Any], *, xlabel: str, ylabel: str, title: str, marker: str = ""
 ) -> Any:
     """Draw a line a case, its legend below."""
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    plots.curves(
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
+    marks.curves(
         x, series, ax=ax, xlabel=xlabel, ylabel=ylabel, title=title, marker=marker, legend=None
     )
-    plots.legend_below(ax, columns=3)
+    frame.legend_below(ax, columns=3)
     return figure
 
 
@@ -283,5 +282,5 @@ def _heads_claim(seen: twins.Evidence) -> Claim:
         f"violations among {value('checked', seen.last):.0f} sampled (pair, span) after: {forms}",
         "measured",
         "finetune",
-        "test_twins.py",
+        "paper_repro/test_twins.py",
     )

@@ -8,20 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import CORRECTED, Claim, number, verdict
 from paper_repro.items.fig2 import noise
-from pianalysis import (
-    RopeSpec,
-    attention_score,
-    grid_constant,
-    local_grid_constant,
-    plots,
-    preset,
-    style,
-)
-from pianalysis._validate import FloatArray
-from pianalysis.fits import fit_score
+from paper_repro.ledger import CORRECTED, Claim, number, verdict
+from pianalysis import RopeSpec, attention_score, grid_constant, local_grid_constant, preset
+from pianalysis.arrays import FloatArray
+from pianalysis.pictures import frame, style
 from pianalysis.records import Record
+from pianalysis.scores.fits import fit_score
 
 NEIGHBOURS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
@@ -98,7 +91,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw alpha against M for each eps, and the weights at the midpoint of a cell."""
     table: Any = records["grid_constants"]
     one: Any = records["grid_weights"]
-    curves, ax = plots.new_figure(height=2.7)
+    curves, ax = frame.new_figure(height=2.7)
     markers = "osD^v"
     with style.applied():
         for index, tolerance in enumerate(TOLERANCES):
@@ -125,8 +118,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_ylabel("certified alpha")
         ax.set_title("|a(s)| <= alpha max|a(n)| + eps sum|h|", loc="left")
         ax.legend(loc="upper right")
-    plots.plain_ticks(ax, "x", [2, 4, 8, 16, 32, 64])
-    bars, ax = plots.new_figure()
+    frame.plain_ticks(ax, "x", [2, 4, 8, 16, 32, 64])
+    bars, ax = frame.new_figure()
     with style.applied():
         positive = one.weight > 0
         for sign, color, label in (
@@ -163,7 +156,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             "0.001 over the 16 nearest",
             "ball interval",
             "grid",
-            "test_grid_theorem.py",
+            "bounds/test_grid_theorem.py",
             "For every RoPE, h and s at least M from the ends of the window; "
             f"{number(one.observed, 4)} observed on a fit of Fig. 2.",
         ),

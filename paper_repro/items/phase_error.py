@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from paper_repro.claims import Claim
-from pianalysis import RopeSpec, charts, first_wrong, phase_error, plots, preset, style
-from pianalysis._low_precision import PIPELINES
-from pianalysis._validate import FloatArray
-from pianalysis.compare import comparable_extensions
-from pianalysis.phase_report import SEARCHED, TOLERANCE
+from paper_repro.ledger import Claim
+from pianalysis import RopeSpec, first_wrong, phase_error, preset
+from pianalysis.arrays import FloatArray
+from pianalysis.extension.named import comparable_extensions
+from pianalysis.pictures import frame, marks, style
+from pianalysis.precision.formats import PIPELINES
+from pianalysis.precision.table import SEARCHED, TOLERANCE
 from pianalysis.records import Record
 
 MODEL = "llama-7b"
@@ -117,13 +118,13 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the curves by pipeline and by scheme, and the first wrong positions."""
     curves: Any = records["phase_error"]
-    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.6)
+    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.6)
     panels = (
         ({name: curves.curve("default", name) for name in PIPELINES}, f"{MODEL}, not extended"),
         ({name: curves.curve(name, ONE) for name in CURVES}, f"{ONE}, to {TARGET} tokens"),
     )
     for ax, (series, title) in zip(axes, panels, strict=True):
-        plots.curves(
+        marks.curves(
             POSITIONS,
             series,
             ax=ax,
@@ -134,18 +135,18 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
             logy=True,
             legend="",
         )
-        plots.level(curves.tolerance, f"wrong above {curves.tolerance:g} rad", ax=ax)
-        plots.legend_below(ax, columns=2)
+        marks.level(curves.tolerance, f"wrong above {curves.tolerance:g} rad", ax=ax)
+        frame.legend_below(ax, columns=2)
     first: Any = records["phase_error_first"]
-    other, ax = plots.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    charts.dots(
+    other, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
+    marks.dots(
         SCHEMES,
         {name: first.by_scheme(name) for name in PIPELINES},
         ax=ax,
         xlabel=f"first position with a phase off by more than {first.tolerance:g} rad (tokens)",
         title=f"{MODEL} to {TARGET} tokens; no marker: none below {first.searched}",
     )
-    plots.shared_legend(other, rows=2)
+    frame.shared_legend(other, rows=2)
     return {"phase_error": figure, "phase_error_first": other}
 
 

@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import CORRECTED, Claim, number, verdict
+from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis import (
     RopeSpec,
     abel_sum,
     attention_score,
     bound_ratio,
     extrapolation_bound,
-    plots,
     preset,
     ratio_readings,
-    style,
 )
-from pianalysis._validate import FloatArray
+from pianalysis.arrays import FloatArray
 from pianalysis.bounds.ratio import FORMS
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
 LABELS = {
@@ -60,7 +59,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the readings as bars, and the three forms against d and c."""
     readings: Any = records["ratio"]
     scaling: Any = records["ratio_scaling"]
-    figure, ax = plots.new_figure(height=2.8)
+    figure, ax = frame.new_figure(height=2.8)
     names = [
         LABELS[name] if not window else f"2 min B, W = {window:.0f}"
         for name, window in zip(readings.reading, readings.window, strict=True)
@@ -76,12 +75,12 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_xlim(0, 960)
         ax.set_xlabel("extrapolation bound / interpolation bound")
         ax.set_title("readings of the ~600x", loc="left")
-    wide, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.5)
+    wide, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.5)
     panel = np.array(scaling.panel)
     xlabels = {"head_dim": "head_dim d (base 10000)", "base": "base c (d = 128)"}
     for axis, (name, xlabel) in zip(axes, xlabels.items(), strict=True):
         chosen = panel == name
-        plots.curves(
+        marks.curves(
             scaling.x[chosen],
             {LABELS[f]: getattr(scaling, f)[chosen] for f in FORMS},
             ax=axis,
@@ -126,7 +125,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"|a| / bound at most {number(share, 4)} over 32 random h and 4096 spans",
             "Coq Abel_bound",
             "ratio",
-            "test_extrapolation.py",
+            "bounds/test_extrapolation.py",
             "Abel summation, an identity and the triangle inequality.",
         ),
         Claim(
@@ -138,7 +137,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"at least {number(beats)} times the triangle bound (d/2) max|h| on [0, 4096)",
             "Coq Abel_never_beats_triangle",
             "ratio",
-            "test_extrapolation.py",
+            "bounds/test_extrapolation.py",
             "True and never useful: 2 B(s) >= d/2 for every s, d and c. The difference form can "
             f"win for slowly varying h (down to {smooth:.4g} of sum|h| for a linear h).",
         ),
@@ -153,7 +152,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"constant, {number(value['sharp'])} between attained bounds",
             "ball interval",
             "ratio",
-            "test_ratio.py",
+            "bounds/test_ratio.py",
             "It divides an absolute value by a deviation from a chord.",
         ),
         Claim(
@@ -165,7 +164,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             by_window,
             "ball interval",
             "ratio",
-            "test_ratio.py",
+            "bounds/test_ratio.py",
             "2 min B over the integers of [0, W) over the paper's constant: true up to W = 4096.",
         ),
     ]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paper_repro.claims import CORRECTED, Claim, number, verdict
+from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis.bounds.interpolation import FORMS
-from pianalysis.compare import comparable_extensions
+from pianalysis.extension.named import comparable_extensions
 from pianalysis.records import Record
 
-PACKAGES = ("heads",)
 MODEL = "smollm2"
 TOKENS = 1024
 SCHEMES = {"linear x2": ("linear", 2), "ntk x2": ("ntk", 2), "yarn x2": ("yarn", 2)}
@@ -18,10 +17,10 @@ SCHEMES = {"linear x2": ("linear", 2), "ntk x2": ("ntk", 2), "yarn x2": ("yarn",
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
     """Measure SmolLM2-135M-Instruct on a play, with three schemes across the gaps."""
-    from pianalysis.heads import report
-    from pianalysis.heads.checkpoint import open_checkpoint
+    from pianalysis.checkpoints.checkpoint import open_checkpoint
+    from pianalysis.evaluation.text import default_text, encode
+    from pianalysis.heads import measurement
     from pianalysis.heads.measurement import measure
-    from pianalysis.heads.text import default_text, encode
 
     checkpoint = open_checkpoint(MODEL)
     window = checkpoint.spec.context_window
@@ -30,14 +29,14 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
         for label, (scheme, factor) in SCHEMES.items()
     }
     tokens = encode(checkpoint.tokenizer, default_text(), TOKENS)
-    return report.records(measure(checkpoint, tokens, extensions=extensions, seed=seed))
+    return measurement.records(measure(checkpoint, tokens, extensions=extensions, seed=seed))
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw each record with the command's own pictures."""
-    from pianalysis.heads import report
+    from pianalysis.pictures import heads
 
-    return report.figures(records)
+    return heads.figures(records)
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
@@ -73,7 +72,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"corrected, {violations['weighted']} the weighted",
             "measured",
             "real_heads",
-            "test_real_heads.py",
+            "paper_repro/test_real_heads.py",
             "Violations are rare: most trained coefficients sit on slow pairs.",
         ),
         Claim(
@@ -87,7 +86,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{shown('peak_4')} in [2L, 4L); max|a| grows by {shown('growth')}",
             "measured",
             "real_heads",
-            "test_real_heads.py",
+            "paper_repro/test_real_heads.py",
             "In a trained model it is the sign that changes: inside the window the large scores "
             "are negative, and |a| itself hardly grows.",
         ),

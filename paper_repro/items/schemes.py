@@ -11,16 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from paper_repro import committed
-from paper_repro.claims import Claim
-from pianalysis import RopeSpec, plots, preset, style
-from pianalysis._validate import FloatArray
-from pianalysis.compare import (
-    COMPARABLE,
-    LIMITS,
-    SchemeComparison,
-    comparable_extensions,
-    compare_schemes,
-)
+from paper_repro.ledger import Claim
+from pianalysis import RopeSpec, preset
+from pianalysis.arrays import FloatArray
+from pianalysis.comparison.growth import LIMITS, SchemeComparison, compare_schemes
+from pianalysis.extension.named import COMPARABLE, comparable_extensions
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
 FACTORS = (2, 4, 8, 16, 32)
@@ -83,7 +79,7 @@ def read_committed() -> SchemeMap:
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw one path a scheme over the factors, a column for each limit H; below, the crowd."""
     found: Any = records["schemes"]
-    figure, axes = plots.new_figure(2, len(LIMITS), width=style.TEXT_WIDTH, height=4.6)
+    figure, axes = frame.new_figure(2, len(LIMITS), width=style.TEXT_WIDTH, height=4.6)
     for column, limit in enumerate(LIMITS):
         paths = {scheme: found.path(scheme, limit) for scheme in COMPARABLE}
         crowd = [path for name, path in paths.items() if name != "linear"]
@@ -91,7 +87,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         views = (None, (_around(growth), _around(contrast)))
         for row, within in enumerate(views):
             ylabel = ("worst-case adjacent contrast", "all but linear, larger")[row]
-            plots.paths(
+            marks.paths(
                 paths,
                 ax=axes[row, column],
                 xlabel="worst-case growth of |a'(s)|" if row else "",
@@ -99,7 +95,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
                 title="" if row else f"H = {limit:g}",
                 within=within,
             )
-    plots.shared_legend(figure, rows=2)
+    frame.shared_legend(figure, rows=2)
     return {"schemes": figure}
 
 

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import NOT_REPRODUCED, SMALL_SCALE, Claim, number, verdict
+from paper_repro.ledger import NOT_REPRODUCED, SMALL_SCALE, Claim, number, verdict
 from paper_repro.scratch.reading import DIRECT, FACTORS, PI, measure_all
-from pianalysis import plots, style
 from pianalysis.bounds.interpolation import FORMS
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
-PACKAGES = ("heads", "finetune")
-MODULES = ("scratch/reading",)
 _TICKS = (20, 30, 50, 70, 100, 150, 200, 300, 500)  # of perplexity
 
 
@@ -37,7 +35,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _training(found: Any) -> Any:
-    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
+    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
     steps = np.unique(found.step)
     for ax, column, label in zip(
         axes,
@@ -45,7 +43,7 @@ def _training(found: Any) -> Any:
         ("loss (nats a token)", "mean Σ|h|² (squared logits)"),
         strict=True,
     ):
-        plots.curves(
+        marks.curves(
             steps,
             {name: getattr(found, column)[_of(found, name)] for name in _models(found)},
             ax=ax,
@@ -55,11 +53,11 @@ def _training(found: Any) -> Any:
             logy=column == "mean_square",
             legend=None,
         )
-    return plots.shared_legend(figure)
+    return frame.shared_legend(figure)
 
 
 def _heads(found: Any) -> Any:
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.7)
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.7)
     first = _of(found, _models(found)[0])
     places = [
         f"{layer:.0f}.{head:.0f}"
@@ -70,11 +68,11 @@ def _heads(found: Any) -> Any:
             np.arange(len(places)),
             found.found_ratio[_of(found, name)],
             linestyle="none",
-            marker=plots.MARKERS[index],
+            marker=marks.MARKERS[index],
             color=style.CYCLE[index],
             label=name,
         )
-    plots.finish(
+    frame.finish(
         ax,
         xlabel="layer.head",
         ylabel="largest deviation / printed bound",
@@ -82,14 +80,14 @@ def _heads(found: Any) -> Any:
     )
     ax.set_xticks(range(len(places)), places)
     ax.set_ylim(0.9, 1.08 * found.corrected_unit)
-    plots.level(1.0, "printed bound (Eq. 5)", ax=ax, at=0.02, above=False)
-    plots.level(found.corrected_unit, "corrected bound", ax=ax, at=0.02)
-    return plots.shared_legend(figure)
+    marks.level(1.0, "printed bound (Eq. 5)", ax=ax, at=0.02, above=False)
+    marks.level(found.corrected_unit, "corrected bound", ax=ax, at=0.02)
+    return frame.shared_legend(figure)
 
 
 def _growth(found: Any) -> Any:
-    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
-    plots.curves(
+    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
+    marks.curves(
         FACTORS,
         {
             name: [found.value(name, f"peak_{end}", "p95") for end in FACTORS]
@@ -103,8 +101,8 @@ def _growth(found: Any) -> Any:
         marker="o",
         legend=None,
     )
-    plots.plain_ticks(axes[0], "x", FACTORS)
-    plots.bars(
+    frame.plain_ticks(axes[0], "x", FACTORS)
+    marks.bars(
         [name.replace(", ", "\n") for name in _models(found)],
         {
             label: [found.value(name, "growth", level) for name in _models(found)]
@@ -114,13 +112,13 @@ def _growth(found: Any) -> Any:
         ylabel="max|a| beyond L / max|a| inside",
         title="growth, L to 8L",
     )
-    plots.level(1.0, "", ax=axes[1])
+    marks.level(1.0, "", ax=axes[1])
     axes[1].set_ylim(0.0, 1.3 * axes[1].get_ylim()[1])  # room for the legend
-    return plots.shared_legend(figure)
+    return frame.shared_legend(figure)
 
 
 def _likelihood(found: Any) -> Any:
-    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
+    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
     window = found.context_window
     lowest, highest = found.perplexity.min(), found.perplexity.max()
     for ax, scheme in zip(axes, (DIRECT, PI), strict=True):
@@ -132,12 +130,12 @@ def _likelihood(found: Any) -> Any:
                 ax.plot(
                     list(nats),
                     np.exp(list(nats.values())),
-                    marker=plots.MARKERS[index],
+                    marker=marks.MARKERS[index],
                     color=style.CYCLE[index],
                     label=name,
                 )
         title = "direct extrapolation" if scheme == DIRECT else "PI, not fine-tuned"
-        plots.finish(
+        frame.finish(
             ax,
             xlabel="document length (tokens)",
             ylabel="held-out perplexity",
@@ -146,9 +144,9 @@ def _likelihood(found: Any) -> Any:
             logy=True,
         )
         ax.set_ylim(0.9 * lowest, 1.1 * highest)
-        plots.plain_ticks(ax, "x", list(nats))
-        plots.plain_ticks(ax, "y", [n for n in _TICKS if lowest <= n <= highest])
-    return plots.shared_legend(figure)
+        frame.plain_ticks(ax, "x", list(nats))
+        frame.plain_ticks(ax, "y", [n for n in _TICKS if lowest <= n <= highest])
+    return frame.shared_legend(figure)
 
 
 def _models(found: Any) -> list[str]:
@@ -190,7 +188,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{violations['weighted']} the weighted",
             "measured",
             "scratch",
-            "test_scratch.py",
+            "paper_repro/test_scratch.py",
             "At head_dim 32 and base 10000 violations are common; the corrected form leaves little "
             "room.",
         ),
@@ -203,7 +201,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             "; ".join(_seen(records, name) for pair in pairs for name in pair),
             "measured",
             "scratch",
-            "test_scratch.py",
+            "paper_repro/test_scratch.py",
             "Mitigated, not resolved: held-out loss still rises beyond the window. max|a| hardly "
             "grows with or without the penalty; what it takes away is large positive scores. "
             f"Pairs of models that differ in the penalty alone: {len(pairs)}.",

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from paper_repro import tables
-from paper_repro.claims import CORRECTED, NOT_ATTEMPTED, Claim, verdict
-from pianalysis import plots, style
-from pianalysis._validate import FloatArray
+from paper_repro.ledger import CORRECTED, NOT_ATTEMPTED, Claim, verdict
+from pianalysis.arrays import FloatArray
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
 ORIGINAL = 2048
@@ -117,7 +117,7 @@ def _series(record: Any) -> dict[str, tuple[list[str], list[float]]]:
 
 
 def _plot_perplexity(record: Any) -> Any:
-    figure, axes = plots.new_figure(1, 4, width=style.TEXT_WIDTH, height=2.8)
+    figure, axes = frame.new_figure(1, 4, width=style.TEXT_WIDTH, height=2.8)
     looks = {"2048": "original"}
     looks |= {name: name for name in ("8192 FT", "8192 PI", "16384 PI", "32768 PI")}
     names = list(looks)
@@ -131,7 +131,7 @@ def _plot_perplexity(record: Any) -> Any:
             ax.set_xscale("log", base=2)
             ax.set_xlim(1500, 45000)
             ax.set_title(f"LLaMA {size}", loc="left")
-            plots.plain_ticks(ax, "x", [2048, 8192, 32768])
+            frame.plain_ticks(ax, "x", [2048, 8192, 32768])
         corpus = "PG-19" if record.table == "table1" else "proof-pile"
         axes[0].set_ylabel(f"{corpus} perplexity")
         figure.supxlabel("evaluation window (tokens)", fontsize=8)
@@ -149,15 +149,15 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _plot_steps(record: Any, ylabel: str, title: str, ticks: list[float]) -> Any:
-    figure, ax = plots.new_figure(height=2.9)
+    figure, ax = frame.new_figure(height=2.9)
     with style.applied():
         for index, (label, (x, y)) in enumerate(_series(record).items()):
             ax.plot([float(v) for v in x], y, label=label, **_look(index))
         ax.set_xscale("symlog", linthresh=200)
         steps = sorted({float(c) for c in record.column} - {600.0, 800.0})
         ax.set_yscale("log")
-        plots.plain_ticks(ax, "x", steps)
-        plots.plain_ticks(ax, "y", ticks)
+        frame.plain_ticks(ax, "x", steps)
+        frame.plain_ticks(ax, "y", ticks)
         ax.set_xlabel("fine-tuning steps")
         ax.set_ylabel(ylabel)
         ax.set_title(title, loc="left")
@@ -166,10 +166,10 @@ def _plot_steps(record: Any, ylabel: str, title: str, ticks: list[float]) -> Any
 
 
 def _plot_bars(record: Any, ylabel: str, title: str) -> Any:
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.6)
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.6)
     series = _series(record)
     groups = next(iter(series.values()))[0]
-    plots.bars(groups, {k: y for k, (_, y) in series.items()}, ax=ax, ylabel=ylabel, title=title)
+    marks.bars(groups, {k: y for k, (_, y) in series.items()}, ax=ax, ylabel=ylabel, title=title)
     with style.applied():
         ax.set_ylim(0, ax.get_ylim()[1] * 1.25)
         ax.legend(ncols=4, loc="upper right")
@@ -177,7 +177,7 @@ def _plot_bars(record: Any, ylabel: str, title: str) -> Any:
 
 
 def _plot_sentences(record: Any) -> Any:
-    figure, ax = plots.new_figure(width=style.TEXT_WIDTH, height=2.7)
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.7)
     place = np.arange(len(record.model))
     with style.applied():
         ax.plot(place, record.stated, "_", color=style.BLACK, markersize=18, label="stated")
@@ -246,7 +246,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
                 f"{original:#.4g} against the original, {extended:#.4g} against itself at 2048",
                 "table arithmetic",
                 "tables",
-                "test_tables.py",
+                "paper_repro/test_tables.py",
                 f"Read against {against}." if then == CORRECTED else "",
             )
         )
@@ -294,7 +294,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             f"({worst[1]})",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
             "Needs the extended model at 2048 as baseline.",
         ),
         Claim(
@@ -307,7 +307,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "(13B, proof-pile)",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
             "Survives neither baseline.",
         ),
         Claim(
@@ -319,7 +319,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             "the table prints > 10^3 (1000.0) at 4096, 8192, 16384 and 32768",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "no-fine-tuning",
@@ -331,7 +331,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{zero[1] / 7.20:#.4g} times the original's 7.20",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "two-hundred-steps",
@@ -342,7 +342,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{after[0]:#.4g} and {after[1]:#.4g}",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "steady-improvement",
@@ -353,7 +353,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{steps[0][-1]:#.4g} and {steps[1][-1]:#.4g} at 1000 steps",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "proofpile-original-window",
@@ -364,7 +364,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{min(at_2048):#.4g} to {max(at_2048):#.4g}",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "longer-is-better",
@@ -375,7 +375,7 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
             f"from 16384 to 32768 it worsens by {worse['7B']:#.4g} (7B), {worse['13B']:#.4g} (13B)",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
             "True up to 16384, and on PG-19.",
         ),
         Claim(
@@ -418,7 +418,7 @@ def _retrieval_claims() -> list[Claim]:
             f"{len(kmax):d} of {len(kmax):d} models at step 200, up to 32768",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "kmax-consistent",
@@ -429,7 +429,7 @@ def _retrieval_claims() -> list[Claim]:
             "; ".join(misses) or "every step",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
             "One cell of the table disagrees.",
         ),
         Claim(
@@ -441,7 +441,7 @@ def _retrieval_claims() -> list[Claim]:
             f"{tuned[0]:.0f} at step 200, {tuned[-1]:.0f} at step 10000, target 8192",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "thirty-two-times",
@@ -452,7 +452,7 @@ def _retrieval_claims() -> list[Claim]:
             f"{longest / ORIGINAL:.2f} times ({longest} / {ORIGINAL}) is the largest experiment",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
     ]
 
@@ -478,7 +478,7 @@ def _task_claims() -> list[Claim]:
             f"{loss[worst]:.3f} points, or {100 * share:.3f}% of the score, on {worst} (7B, Pile)",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "short-tasks-measured",
@@ -502,7 +502,7 @@ def _task_claims() -> list[Claim]:
             f"ROUGE-2 and ROUGE-L are the lowest of the three",
             "table arithmetic",
             "tables",
-            "test_tables.py",
+            "paper_repro/test_tables.py",
         ),
         Claim(
             "rouge-measured",

@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.claims import CORRECTED, HOLDS, Claim, number, verdict
 from paper_repro.items.fig2 import noise
+from paper_repro.ledger import CORRECTED, HOLDS, Claim, number, verdict
 from pianalysis import (
     RopeSpec,
     attention_score,
     grid_constant,
     interpolation_bound,
     paper_bound_threshold,
-    plots,
     preset,
-    style,
     theta_square_sum,
 )
-from pianalysis._validate import ComplexArray, FloatArray
-from pianalysis.fits import fit_score
+from pianalysis.arrays import ComplexArray, FloatArray
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
+from pianalysis.scores.fits import fit_score
 
 FORMS = ("paper", "corrected", "sharp")
 LABELS = {"paper": "paper, Eq. 5", "corrected": "corrected", "sharp": "sharp (attained)"}
@@ -142,8 +141,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _plot_counterexample(record: Any) -> Any:
-    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.6)
-    plots.curves(
+    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.6)
+    marks.curves(
         record.span,
         {"score a(s)": record.score, "chord of the cell": record.chord},
         ax=axes[0],
@@ -154,7 +153,7 @@ def _plot_counterexample(record: Any) -> Any:
     )
     series = {"deviation |a - chord|": record.deviation}
     series |= {f"bound: {LABELS[f]}": getattr(record, f) for f in ("paper", "corrected", "sharp")}
-    plots.curves(
+    marks.curves(
         record.span,
         series,
         ax=axes[1],
@@ -164,7 +163,7 @@ def _plot_counterexample(record: Any) -> Any:
         legend="lower center",
     )
     middle = record.span.size // 2
-    plots.mark(
+    marks.mark(
         record.span[middle],
         record.deviation[middle],
         f"{record.deviation[middle]:.4f} > {record.paper[middle]:.4f}",
@@ -176,7 +175,7 @@ def _plot_counterexample(record: Any) -> Any:
 
 
 def _plot_scaling(record: Any) -> Any:
-    figure, axes = plots.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.6)
+    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.6)
     names = np.array(record.panel)
     labels = {
         "head_dim": ("head_dim d (base 10000)", "against the dimension"),
@@ -184,7 +183,7 @@ def _plot_scaling(record: Any) -> Any:
     }
     for ax, (panel, (xlabel, text)) in zip(axes, labels.items(), strict=True):
         chosen = names == panel
-        plots.curves(
+        marks.curves(
             record.x[chosen],
             {LABELS[f]: getattr(record, f)[chosen] for f in FORMS},
             ax=ax,
@@ -195,9 +194,9 @@ def _plot_scaling(record: Any) -> Any:
             logy=True,
             marker="o" if panel == "head_dim" else "",
         )
-    plots.plain_ticks(axes[0], "x", [8, 16, 32, 64, 128, 256, 512])
-    plots.plain_ticks(axes[0], "y", [0.03, 0.1, 0.3, 1])
-    plots.plain_ticks(axes[1], "y", [0.3, 0.5, 1, 2, 5])
+    frame.plain_ticks(axes[0], "x", [8, 16, 32, 64, 128, 256, 512])
+    frame.plain_ticks(axes[0], "y", [0.03, 0.1, 0.3, 1])
+    frame.plain_ticks(axes[1], "y", [0.3, 0.5, 1, 2, 5])
     with style.applied():
         axes[1].axvline(record.threshold_base, color=style.GREY, linestyle="--", linewidth=0.8)
         axes[1].annotate(
@@ -211,7 +210,7 @@ def _plot_scaling(record: Any) -> Any:
 
 
 def _plot_fits(record: Any) -> Any:
-    figure, ax = plots.new_figure()
+    figure, ax = frame.new_figure()
     names = ("observed", "weighted", "sharp", "corrected", "paper")
     with style.applied():
         for index, name in enumerate(names):
@@ -241,7 +240,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     corrected = float(interpolation_bound(spec, 0.5, form="corrected"))
     curved = _largest_second_derivative(spec)
     remainder = bool((cell.deviation <= cell.corrected + 1e-15).all())
-    where, test = "theorem21", "test_interpolation.py"
+    where, test = "theorem21", "bounds/test_interpolation.py"
     return [
         Claim(
             "theorem-2.1",

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from paper_repro.claims import CORRECTED, Claim, number, verdict
+from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis import (
     PositionInterpolation,
     RopeSpec,
     bound_ratio,
     grid_constant,
-    plots,
     preset,
-    style,
     worst_case_score,
 )
-from pianalysis._validate import FloatArray
+from pianalysis.arrays import FloatArray
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
 LIMITS = (0.01, 1 / 64, 0.1, 0.3, 1.0, 10.0, 100.0, 1e3, 1e4)
@@ -85,14 +84,14 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the certified worst score against H, with the ratios and the triangle bound marked."""
     found: Any = records["worst_case"]
-    figure, ax = plots.new_figure(width=style.COLUMN_WIDTH, height=3.4)
+    figure, ax = frame.new_figure(width=style.COLUMN_WIDTH, height=3.4)
     series = {}
     for span in reversed(EXTRAPOLATED):
         series[f"extrapolation, s = {span:g}"] = found.curve("extrapolation", span)[1]
     for span in reversed(INTERPOLATED):
         at = span * found.spec.context_window / found.target
         series[f"PI x4, s = {span:g} (at {at:g})"] = found.curve("interpolation", span)[1]
-    plots.curves(
+    marks.curves(
         np.array(LIMITS),
         series,
         ax=ax,
@@ -117,9 +116,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         )
         ax.set_ylim(0.5, 3e6)
         figure.legend(loc="outside lower center", ncols=2, fontsize=6)
-    plots.level(found.paper_ratio, f"paper {found.paper_ratio:.2f}", ax=ax, at=0.02)
+    marks.level(found.paper_ratio, f"paper {found.paper_ratio:.2f}", ax=ax, at=0.02)
     corrected = f"corrected {found.corrected_ratio:.2f}"
-    plots.level(found.corrected_ratio, corrected, ax=ax, at=0.02, above=False)
+    marks.level(found.corrected_ratio, corrected, ax=ax, at=0.02, above=False)
     return {"worst_case": figure}
 
 
@@ -145,7 +144,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{number(float(found.upper[last].max()))} at PI's last span",
             "dual certificate",
             "worst_case",
-            "test_worst_case.py",
+            "bounds/test_worst_case.py",
             "Largest score at the spans tried, given |a(n)| <= 1 at every integer of the window.",
         ),
         Claim(
@@ -158,7 +157,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             f"{number(ratio[100.0])} for H = 100, {number(ratio[1e4])} for H = 10^4",
             "dual certificate",
             "worst_case",
-            "test_worst_case.py",
+            "bounds/test_worst_case.py",
             f"Exact worst cases at s = {EXTRAPOLATED[-1]:g} over PI's last span, one H for both: "
             "no single number, the ratio grows with max|h|.",
         ),

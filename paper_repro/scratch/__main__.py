@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paper_repro.scratch.training import Setting, train, training_texts
-from pianalysis.cli import OneLineParser
+from pianalysis.commands.parser import OneLineParser
 
 OUT = Path("build") / "scratch"
 

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pianalysis import PositionInterpolation, RopeSpec, interpolation_bound
-from pianalysis._validate import FloatArray
+from pianalysis.arrays import FloatArray
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.records import Record, columns
 
 if TYPE_CHECKING:
+    from pianalysis.checkpoints.checkpoint import Checkpoint
     from pianalysis.heads.capture import LayerHeads
-    from pianalysis.heads.checkpoint import Checkpoint
     from pianalysis.heads.statistics import HeadStatistics
 
 # What `python -m paper_repro.scratch` wrote, one folder a model. Trained anew on another machine
 # they may differ in their last digits, so everything here rests on these files.
+DATA = ("paper_repro/scratch_models/*/*",)
 MODELS = Path(__file__).resolve().parents[1] / "scratch_models"
 PASSAGES = 8  # of one window each: heads are measured on what the models were trained to read
 PAIRS = 2  # keys drawn for each query
@@ -139,8 +140,8 @@ class Extrapolation(Record):
 
 def measure_all(seed: int) -> tuple[Trainings, HeadBounds, Growth, Extrapolation]:
     """Measure every shipped model on the first tokens of the held-out play."""
-    from pianalysis.heads.checkpoint import open_checkpoint
-    from pianalysis.heads.text import default_text, encode
+    from pianalysis.checkpoints.checkpoint import open_checkpoint
+    from pianalysis.evaluation.text import default_text, encode
 
     text = default_text()  # the play that is held out
     measured, squares, digests = {}, {}, {}
@@ -220,7 +221,7 @@ def mean_square(heads: LayerHeads) -> float:
 
 def _likelihoods(checkpoint: Checkpoint, tokens: list[int]) -> list[dict[str, Any]]:
     """Return a row for each scheme and length."""
-    from pianalysis.finetune.perplexity import perplexity
+    from pianalysis.evaluation.perplexity import perplexity
 
     rows: list[dict[str, Any]] = []
     window = checkpoint.spec.context_window

@@ -26,8 +26,8 @@ import transformers
 from tqdm import tqdm
 
 from paper_repro.scratch import penalty
-from pianalysis import _validate
-from pianalysis._validate import FloatArray
+from pianalysis import checks
+from pianalysis.arrays import FloatArray
 from pianalysis.finetune import settings
 from pianalysis.finetune.corpus import HELD_OUT, pack, plays
 from pianalysis.finetune.saving import read_tensors
@@ -61,11 +61,11 @@ class Setting:
     intermediate: int = 320
 
     def __post_init__(self) -> None:
-        weight = _validate.real("penalty", self.penalty, at_least=0.0)
+        weight = checks.real("penalty", self.penalty, at_least=0.0)
         object.__setattr__(self, "penalty", weight)
         for field in fields(self)[1:]:
             least = 0 if field.name == "seed" else 1
-            value = _validate.whole(field.name, getattr(self, field.name), at_least=least)
+            value = checks.whole(field.name, getattr(self, field.name), at_least=least)
             object.__setattr__(self, field.name, value)
 
     @property

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis import _phases, _validate
-from pianalysis._validate import FloatArray
+from pianalysis import checks
+from pianalysis.arrays import FloatArray
 from pianalysis.extension import Extension
 from pianalysis.records import Record
-from pianalysis.rope import RopeSpec
+from pianalysis.rope import phases
+from pianalysis.rope.spec import RopeSpec
 
 LARGEST_WORK = 2**32  # spans times window times pairs
 _COARSE = 4  # trial points a cell
@@ -89,7 +90,7 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
     if not isinstance(extension, Extension):
         raise TypeError(f"extension must be an extension of a RopeSpec, got {extension!r}")
     spec = extension.spec
-    spans = _validate.spans(s).ravel()
+    spans = checks.spans(s).ravel()
     if spans.size and not (spans.min() >= 0.0 and spans.max() < extension.target):
         worst = spans.min() if spans.min() < 0.0 else spans.max()
         raise ValueError(f"s must lie in [0, {extension.target}), got {worst}")
@@ -101,13 +102,13 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
             "s times context_window times pairs must be at most "
             f"{LARGEST_WORK // _COARSE}, got {work // _COARSE}: take fewer spans"
         )
-    size = _validate.magnitudes(h, spec.pairs)
+    size = checks.magnitudes(h, spec.pairs)
     weights = np.full(spec.pairs, size) if isinstance(size, float) else size
     if weights.shape != (spec.pairs,):
         raise ValueError(f"h must be a number or of shape ({spec.pairs},), got {weights.shape}")
     multiplier = extension.attention_factor**2
-    turns = multiplier * _phases.rotations(extension, spans)
-    grid = _phases.rotations(spec, np.arange(spec.context_window, dtype=float))
+    turns = multiplier * phases.rotations(extension, spans)
+    grid = phases.rotations(spec, np.arange(spec.context_window, dtype=float))
     found = [
         _nearest(turn, grid, weights, _common(extension, x))
         for turn, x in zip(turns, spans, strict=True)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis import _phases, _validate
-from pianalysis._phases import Rotary
-from pianalysis._validate import ComplexArray, FloatArray
+from pianalysis import checks
+from pianalysis.arrays import ComplexArray, FloatArray
+from pianalysis.rope import phases
+from pianalysis.rope.phases import Rotary
 
 FORMS = ("abel", "difference", "triangle")
 _FINE, _MIDDLE = 128, 16  # spans of one kernel block: 2048
@@ -31,8 +32,8 @@ def partial_sums(model: Rotary, s: Any) -> ComplexArray:
     >>> partial_sums(RopeSpec(4, 100.0, 16), 0.0)
     array([1.+0.j, 2.+0.j])
     """
-    _phases.check_rotary(model)
-    return np.cumsum(_phases.rotations(model, _validate.spans(s)), axis=-1)
+    phases.check_rotary(model)
+    return np.cumsum(phases.rotations(model, checks.spans(s)), axis=-1)
 
 
 def abel_sum(model: Rotary, s: Any) -> FloatArray:
@@ -60,15 +61,15 @@ def abel_sum(model: Rotary, s: Any) -> FloatArray:
     >>> abel_sum(spec, [0.0, 3643.0, 4861.0]).round(3)
     array([2080.   ,  142.836,  127.486])
     """
-    _phases.check_rotary(model)
-    spans = _validate.spans(s)
+    phases.check_rotary(model)
+    spans = checks.spans(s)
     flat = spans.ravel()
-    grid = _phases.uniform_grid(flat)
+    grid = phases.uniform_grid(flat)
     if grid is not None:
         return _abel_on_grid(model, *grid, flat.size).reshape(spans.shape)
     out = np.empty(flat.size)
-    for part in _phases.chunks(flat.size, model.frequencies.size):
-        sums = np.cumsum(_phases.rotations(model, flat[part]), axis=-1)
+    for part in phases.chunks(flat.size, model.frequencies.size):
+        sums = np.cumsum(phases.rotations(model, flat[part]), axis=-1)
         out[part] = np.abs(sums).sum(axis=-1)
     return out.reshape(spans.shape)
 
@@ -77,13 +78,13 @@ def _abel_on_grid(model: Rotary, start: float, step: float, count: int) -> Float
     """Evaluate B on start + k step with the compiled loop, blocks shared among threads."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from pianalysis._kernels import abel_sums
+    from pianalysis.scores.kernels import abel_sums
 
     middle_count = min(_MIDDLE, -(-count // _FINE))
     block = middle_count * _FINE
 
     def grid(first: float, stride: float, number: int) -> ComplexArray:
-        return _phases.rotations(model, first + stride * np.arange(number, dtype=np.float64))
+        return phases.rotations(model, first + stride * np.arange(number, dtype=np.float64))
 
     coarse = grid(start, step * block, -(-count // block))
     middle, fine = grid(0.0, step * _FINE, middle_count), grid(0.0, step, _FINE).T
@@ -148,10 +149,10 @@ def extrapolation_bound(model: Rotary, s: Any, h: Any = 1.0, *, form: str = "abe
     >>> bool((extrapolation_bound(spec, s, h, form="difference") < h.sum()).all())
     True
     """
-    _validate.choice("form", form, FORMS)
-    spans = _validate.spans(s)
-    pairs = _phases.check_rotary(model).frequencies.size
-    size = _validate.magnitudes(h, pairs)
+    checks.choice("form", form, FORMS)
+    spans = checks.spans(s)
+    pairs = phases.check_rotary(model).frequencies.size
+    size = checks.magnitudes(h, pairs)
     scale = model.attention_factor**2
     if form == "triangle":
         total = size * pairs if isinstance(size, float) else size.sum(axis=-1)
@@ -163,7 +164,7 @@ def extrapolation_bound(model: Rotary, s: Any, h: Any = 1.0, *, form: str = "abe
         raise ValueError(
             f"h must hold the coefficients for form 'difference', got the number {h!r}"
         )
-    known = _validate.coefficients(h, pairs)
+    known = checks.coefficients(h, pairs)
     following = np.concatenate([known[..., 1:], np.zeros_like(known[..., :1])], axis=-1)
     largest = np.abs(known - following).max(axis=-1)
     return _outer(largest * scale, abel_sum(model, spans))

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis import _phases, _validate
-from pianalysis._phases import Rotary
-from pianalysis._validate import FloatArray
-from pianalysis.rope import RopeSpec, check_spec
+from pianalysis import checks
+from pianalysis.arrays import FloatArray
+from pianalysis.rope import phases
+from pianalysis.rope.phases import Rotary
+from pianalysis.rope.spec import RopeSpec, check_spec
 
 FORMS = ("paper", "corrected", "sharp", "weighted")
 
@@ -100,11 +101,11 @@ def interpolation_bound(
     >>> bool((gap <= bound + 1e-15).all()), bool(gap.max() > 0.98 * bound.max())
     (True, True)
     """
-    _validate.choice("form", form, FORMS)
+    checks.choice("form", form, FORMS)
     check_spec(spec)
-    spans = _validate.spans(s)
-    before, after = _cell(spans, left, right)
-    size = _validate.magnitudes(h, spec.pairs)
+    spans = checks.spans(s)
+    before, after = cell_ends(spans, left, right)
+    size = checks.magnitudes(h, spec.pairs)
     largest = size if isinstance(size, float) else size.max(axis=-1)
     if form == "weighted":
         curvature = (
@@ -120,10 +121,10 @@ def interpolation_bound(
     return np.multiply.outer(largest, per_unit)
 
 
-def _cell(spans: FloatArray, left: Any, right: Any) -> tuple[FloatArray, FloatArray]:
+def cell_ends(spans: FloatArray, left: Any, right: Any) -> tuple[FloatArray, FloatArray]:
     """Return the distances of s from both ends of its cell."""
-    start = np.floor(spans) if left is None else _validate.spans(left, "left")
-    stop = np.floor(spans) + 1.0 if right is None else _validate.spans(right, "right")
+    start = np.floor(spans) if left is None else checks.spans(left, "left")
+    stop = np.floor(spans) + 1.0 if right is None else checks.spans(right, "right")
     try:
         start, stop = np.broadcast_arrays(np.broadcast_to(start, spans.shape), stop)
         stop = np.broadcast_to(stop, spans.shape)
@@ -153,7 +154,7 @@ def _sharp(spec: RopeSpec, before: FloatArray, after: FloatArray) -> FloatArray:
     theta = spec.frequencies
     out = np.empty(before.size)
     flat_u, flat_w = before.ravel(), width.ravel()
-    for part in _phases.chunks(before.size, theta.size):
+    for part in phases.chunks(before.size, theta.size):
         u, w = flat_u[part, None], flat_w[part, None]
         mix = u / w
         re = -2.0 * np.sin(u * theta / 2) ** 2 + 2.0 * mix * np.sin(w * theta / 2) ** 2
@@ -201,7 +202,7 @@ def grid_constant(model: Rotary) -> float:
     >>> round(grid_constant(RopeSpec(128, 10_000.0, 2048)), 4)
     1.1395
     """
-    return 1.0 / math.cos(float(_phases.check_rotary(model).frequencies.max()) / 2.0)
+    return 1.0 / math.cos(float(phases.check_rotary(model).frequencies.max()) / 2.0)
 
 
 def adjacent_contrast(model: Rotary, h: Any = 1.0) -> FloatArray:
@@ -232,9 +233,9 @@ def adjacent_contrast(model: Rotary, h: Any = 1.0) -> FloatArray:
     >>> float(adjacent_contrast(PositionInterpolation(spec, 8192)) / adjacent_contrast(spec)) < 0.26
     True
     """
-    theta = _phases.check_rotary(model).frequencies
+    theta = phases.check_rotary(model).frequencies
     terms = 2.0 * np.abs(np.sin(theta / 2.0)) * model.attention_factor**2
-    size = _validate.magnitudes(h, theta.size)
+    size = checks.magnitudes(h, theta.size)
     if isinstance(size, float):
         return np.asarray(size * terms.sum())
     return size @ terms

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pianalysis import _validate
+from pianalysis import checks
 from pianalysis.bounds.extrapolation import extrapolation_bound
 from pianalysis.bounds.interpolation import interpolation_bound
-from pianalysis.rope import RopeSpec, check_spec
+from pianalysis.rope.spec import RopeSpec, check_spec
 
 FORMS = ("paper", "corrected", "sharp")
 
@@ -32,7 +32,7 @@ def bound_ratio(spec: RopeSpec, *, form: str = "paper") -> float:
     >>> [round(bound_ratio(spec, form=f), 2) for f in FORMS]
     [589.46, 512.22, 129.59]
     """
-    _validate.choice("form", form, FORMS)
+    checks.choice("form", form, FORMS)
     check_spec(spec)
     below = float(interpolation_bound(spec, 0.5, form=form))
     if form == "sharp":

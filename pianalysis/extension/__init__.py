@@ -1,6 +1,6 @@
 """Extension schemes: a specification and a target window in, new frequencies out."""
 
-from pianalysis.extension._base import Extension
+from pianalysis.extension.base import Extension
 from pianalysis.extension.by_pair import LongRoPE, Proportional
 from pianalysis.extension.by_parts import Llama3, NTKByParts, YaRN
 from pianalysis.extension.geometric import (

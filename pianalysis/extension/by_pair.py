@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis import _validate
-from pianalysis._validate import FloatArray
-from pianalysis.extension._base import BY_RULE, Extension, Scaled
+from pianalysis import checks
+from pianalysis.arrays import FloatArray
+from pianalysis.extension.base import BY_RULE, Extension, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class LongRoPE(Scaled):
             object.__setattr__(self, name, self._factors(name))
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = _validate.real("attention_factor", attention, above=0.0)
+        attention = checks.real("attention_factor", attention, above=0.0)
         object.__setattr__(self, "attention_factor", attention)
 
     @property
@@ -75,7 +75,7 @@ class LongRoPE(Scaled):
             raise TypeError(f"{name} must be a list of {pairs} numbers, got {values!r}")
         if len(values) != pairs:
             raise ValueError(f"{name} must have one value a pair, {pairs}, got {len(values)}")
-        return tuple(_validate.real(f"{name}[{j}]", v, above=0.0) for j, v in enumerate(values))
+        return tuple(checks.real(f"{name}[{j}]", v, above=0.0) for j, v in enumerate(values))
 
     def _ruled_attention(self) -> float:
         if self.factor == 1.0:
@@ -132,7 +132,7 @@ class Proportional(Scaled):
 
     def __post_init__(self) -> None:
         Scaled.__post_init__(self)
-        proportion = _validate.real("proportion", self.proportion, above=0.0, at_most=1.0)
+        proportion = checks.real("proportion", self.proportion, above=0.0, at_most=1.0)
         object.__setattr__(self, "proportion", proportion)
         if self.spec.rotary_fraction != 1.0:
             raise ValueError(

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis import _validate
-from pianalysis._validate import FloatArray
-from pianalysis.extension._base import BY_RULE, Scaled, turns_in_window
-from pianalysis.rope import RopeSpec
+from pianalysis import checks
+from pianalysis.arrays import FloatArray
+from pianalysis.extension.base import BY_RULE, Scaled, turns_in_window
+from pianalysis.rope.spec import RopeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +174,13 @@ class YaRN(Scaled):
             )
         for name in ("mscale", "mscale_all_dim"):
             if getattr(self, name) is not None:
-                value = _validate.real(name, getattr(self, name), at_least=0.0)
+                value = checks.real(name, getattr(self, name), at_least=0.0)
                 object.__setattr__(self, name, value)
         if not isinstance(self.truncate, bool):
             raise TypeError(f"truncate must be True or False, got {self.truncate!r}")
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = _validate.real("attention_factor", attention, above=0.0)
+        attention = checks.real("attention_factor", attention, above=0.0)
         object.__setattr__(self, "attention_factor", attention)
 
     @property
@@ -241,8 +241,8 @@ def _ramp_over_turns(spec: RopeSpec, factor: float, low: float, high: float) -> 
 
 def _check_ramp(scheme: Scaled, low_name: str, high_name: str) -> None:
     """Store both limits as floats; the lower must be positive and below the upper."""
-    low = _validate.real(low_name, getattr(scheme, low_name), above=0.0)
-    high = _validate.real(high_name, getattr(scheme, high_name), above=0.0)
+    low = checks.real(low_name, getattr(scheme, low_name), above=0.0)
+    high = checks.real(high_name, getattr(scheme, high_name), above=0.0)
     if low >= high:
         raise ValueError(f"{high_name} must be above {low_name}, got {high:g} and {low:g}")
     object.__setattr__(scheme, low_name, low)

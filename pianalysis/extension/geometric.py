@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from pianalysis import _validate
-from pianalysis.extension._base import BY_RULE, Extension, Scaled
-from pianalysis.rope import LARGEST_WINDOW, RopeSpec
+from pianalysis import checks
+from pianalysis.extension.base import BY_RULE, Extension, Scaled
+from pianalysis.rope.spec import LARGEST_WINDOW, RopeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class DynamicNTK(Scaled):
         _refuse_two_dimensions(self.spec)
         given = self.reference_length
         length = self.spec.context_window if given is None else given
-        length = _validate.whole("reference_length", length, at_most=LARGEST_WINDOW)
+        length = checks.whole("reference_length", length, at_most=LARGEST_WINDOW)
         object.__setattr__(self, "reference_length", length)
 
     @property
@@ -203,7 +203,7 @@ class BaseChange(Extension):
 
     def __post_init__(self) -> None:
         Extension.__post_init__(self)
-        object.__setattr__(self, "base", _validate.real("base", self.base, above=1.0))
+        object.__setattr__(self, "base", checks.real("base", self.base, above=1.0))
 
     @property
     def geometric(self) -> tuple[float, Fraction]:
@@ -217,7 +217,7 @@ class BaseChange(Extension):
 def _ntk_base(spec: RopeSpec, growth: float) -> float:
     dim = spec.rotary_dim
     base = float(spec.base * growth ** (dim / (dim - 2)))
-    return _validate.real("the NTK-aware base", base, above=1.0)
+    return checks.real("the NTK-aware base", base, above=1.0)
 
 
 def _refuse_two_dimensions(spec: RopeSpec) -> None:

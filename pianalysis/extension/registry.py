@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pianalysis import _validate
-from pianalysis.configs import RopeFacts, read_config, rope_facts
-from pianalysis.extension._base import Extension
+from pianalysis import checks
+from pianalysis.extension.base import Extension
 from pianalysis.extension.by_pair import LongRoPE, Proportional
 from pianalysis.extension.by_parts import Llama3, NTKByParts, YaRN
 from pianalysis.extension.geometric import (
@@ -18,7 +17,9 @@ from pianalysis.extension.geometric import (
     PositionInterpolation,
     Unscaled,
 )
-from pianalysis.rope import RopeSpec
+from pianalysis.records import plain
+from pianalysis.rope.configs import RopeFacts, read_config, rope_facts
+from pianalysis.rope.spec import RopeSpec
 
 # Hugging Face's rope_type where it has one.
 SCHEMES: dict[str, type[Extension]] = {
@@ -115,7 +116,7 @@ original_max_position_embeddings does not hold the pretrained window, got None
 def _longest(facts: RopeFacts, factor: Any) -> int:
     if facts.longest is not None and facts.longest > facts.context_window:
         return facts.longest
-    return int(facts.context_window * _validate.real("factor", factor, at_least=1.0))
+    return int(facts.context_window * checks.real("factor", factor, at_least=1.0))
 
 
 def _ratio(facts: RopeFacts) -> float:
@@ -126,3 +127,13 @@ def _ratio(facts: RopeFacts) -> float:
             "got none"
         )
     return max(1.0, facts.longest / facts.context_window)
+
+
+AS_LOADED = "as loaded"  # the label of the model without any extension of ours
+
+
+def described(extension: Extension | None) -> dict[str, Any]:
+    """Return all that defines an extension, as JSON types."""
+    if extension is None:
+        return {"scheme": AS_LOADED}
+    return {"scheme": type(extension).__name__, **plain(extension)}

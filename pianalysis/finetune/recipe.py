@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pianalysis import _validate
-from pianalysis.compare import COMPARABLE, comparable_extensions
+from pianalysis import checks
 from pianalysis.extension import Extension
-from pianalysis.rope import LARGEST_WINDOW, RopeSpec
+from pianalysis.extension.named import COMPARABLE, comparable_extensions
+from pianalysis.rope.spec import LARGEST_WINDOW, RopeSpec
 
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.0
@@ -34,8 +34,8 @@ class Recipe:
     Parameters
     ----------
     scheme : str
-        One of ``pianalysis.compare.COMPARABLE``: ``linear`` is Position Interpolation, ``default``
-        direct fine-tuning.
+        One of ``pianalysis.extension.named.COMPARABLE``: ``linear`` is Position Interpolation,
+        ``default`` direct fine-tuning.
     target : int
         L', in tokens.
     steps : int
@@ -88,22 +88,22 @@ class Recipe:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        _validate.choice("scheme", self.scheme, COMPARABLE)
-        _validate.choice("dtype", self.dtype, DTYPES)
+        checks.choice("scheme", self.scheme, COMPARABLE)
+        checks.choice("dtype", self.dtype, DTYPES)
         for name, least in (("target", 4), ("steps", 1), ("batch", 1), ("micro_batch", 1)):
             most = LARGEST_WINDOW if name == "target" else None
-            value = _validate.whole(name, getattr(self, name), at_least=least, at_most=most)
+            value = checks.whole(name, getattr(self, name), at_least=least, at_most=most)
             object.__setattr__(self, name, value)
-        length = _validate.whole(
+        length = checks.whole(
             "sequence_length", self.sequence_length, at_least=4, at_most=self.target
         )
         object.__setattr__(self, "sequence_length", length)
-        seed = _validate.whole("seed", self.seed, at_least=0, at_most=2**31)
+        seed = checks.whole("seed", self.seed, at_least=0, at_most=2**31)
         object.__setattr__(self, "seed", seed)
-        share = _validate.real("recall_share", self.recall_share, at_least=0.0, at_most=1.0)
+        share = checks.real("recall_share", self.recall_share, at_least=0.0, at_most=1.0)
         object.__setattr__(self, "recall_share", share)
         if self.learning_rate is not None:
-            rate = _validate.real("learning_rate", self.learning_rate, above=0.0)
+            rate = checks.real("learning_rate", self.learning_rate, above=0.0)
             object.__setattr__(self, "learning_rate", rate)
         for name in ("gap", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
@@ -167,7 +167,7 @@ class Recipe:
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     for key in values:
-        _validate.choice("a recipe's key", key, fields)
+        checks.choice("a recipe's key", key, fields)
     needed = [n for n, field in fields.items() if field.default is dataclasses.MISSING]
     missing = [name for name in needed if name not in values]
     if missing:

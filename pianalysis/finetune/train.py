@@ -12,7 +12,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,58 +21,30 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from pianalysis import _validate
-from pianalysis._validate import FloatArray
+from pianalysis import checks
+from pianalysis.extension.registry import described
 from pianalysis.finetune import settings
 from pianalysis.finetune.corpus import Corpus, Sequences, default_corpus
-from pianalysis.finetune.log import LOG, TIMES, append, cut, read
 from pianalysis.finetune.model import Prepared, prepare, shard
 from pianalysis.finetune.recipe import Recipe
+from pianalysis.finetune.record import FineTuning
 from pianalysis.finetune.saving import (
+    LOG,
     OPTIMISER,
+    TIMES,
+    append,
     checkpoint_folder,
+    cut,
     load_optimizer,
+    read,
     resumable_step,
     save_checkpoint,
 )
 from pianalysis.finetune.speed import flops_per_token, matrix_product_peak
-from pianalysis.heads._gap import described
-from pianalysis.records import Record, plain, write_atomic
-from pianalysis.rope import RopeSpec
+from pianalysis.records import plain, write_atomic
+from pianalysis.version import __version__
 
 RUN = "run.json"
-
-
-@dataclass(frozen=True, slots=True)
-class FineTuning(Record):
-    """What a run did, a row for each step.
-
-    ``loss`` is the mean next-token loss of a step in nats, ``gradient_norm`` before the update,
-    ``learning_rate`` that of the update; a step is counted from 1 when it is done. Speed is that of
-    the median step; ``matrix_product_peak`` is measured after the run, in one process, and
-    ``share_of_peak`` is the work of one process over it.
-    """
-
-    source: str
-    digest: str
-    corpus_digest: str
-    spec: RopeSpec
-    extension: dict[str, Any]
-    recipe: dict[str, Any]
-    parameters: int
-    peak_rate: float
-    device: str
-    dtype: str
-    threads: int
-    processes: int
-    tokens_per_second: float
-    flops_per_token: float
-    matrix_product_peak: float
-    share_of_peak: float
-    step: FloatArray
-    loss: FloatArray
-    gradient_norm: FloatArray
-    learning_rate: FloatArray
 
 
 def finetune(
@@ -90,7 +61,7 @@ def finetune(
     Parameters
     ----------
     source : str, path or mapping
-        What ``heads.open_checkpoint`` opens, or the config of a model to train from scratch.
+        What ``checkpoints.open_checkpoint`` opens, or the config of a model to train from scratch.
     recipe : Recipe
     folder : str or path
         For the checkpoints ``step-000200`` and so on, the log ``log.jsonl``, the record and the
@@ -124,9 +95,7 @@ def finetune(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    steps = sorted(
-        {_validate.whole("save_at", s, at_least=0, at_most=recipe.steps) for s in save_at}
-    )
+    steps = sorted({checks.whole("save_at", s, at_least=0, at_most=recipe.steps) for s in save_at})
     with settings.contained(_threads(folder)):
         arguments = settings.arguments(recipe, folder)
         prepared = prepare(source, recipe, original_length=original_length)
@@ -136,10 +105,7 @@ def finetune(
         run.train(arguments)
         found = run.record(arguments)
         if arguments.should_save:
-            from pianalysis.finetune.curve import save_loss_curve
-
             found.save(folder / "record", {"versions": _versions()})
-            save_loss_curve(found, folder / "loss.png")
     return found
 
 
@@ -354,7 +320,7 @@ def _threads(folder: Path) -> int | None:
     path = folder / RUN
     if not path.exists():
         return None
-    return _validate.whole(f"threads in {path}", json.loads(path.read_text())["threads"])
+    return checks.whole(f"threads in {path}", json.loads(path.read_text())["threads"])
 
 
 def _device_name(device: torch.device) -> str:
@@ -362,7 +328,6 @@ def _device_name(device: torch.device) -> str:
 
 
 def _versions() -> dict[str, str]:
-    import pianalysis
 
     names = ("torch", "transformers", "accelerate", "safetensors")
-    return {"pianalysis": pianalysis.__version__, **{name: version(name) for name in names}}
+    return {"pianalysis": __version__, **{name: version(name) for name in names}}

@@ -1,16 +1,12 @@
 """Real heads: a checkpoint's queries and keys, layer by layer, and the bounds measured on them."""
 
-from pianalysis.heads.apply import extended
+from pianalysis.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from pianalysis.checkpoints.extended import extended
+from pianalysis.evaluation.likelihood import GapLikelihood, gap_likelihood
+from pianalysis.evaluation.passkeys import GapPasskey, gap_passkey
 from pianalysis.heads.capture import LayerHeads, visit_layers
-from pianalysis.heads.checkpoint import Checkpoint, open_checkpoint
-from pianalysis.heads.distance import GapLikelihood, GapPasskey, gap_likelihood, gap_passkey
 from pianalysis.heads.measurement import Measurement, measure
-from pianalysis.heads.statistics import (
-    HeadStatistics,
-    LayerStatistics,
-    combine,
-    layer_statistics,
-)
+from pianalysis.heads.statistics import HeadStatistics, LayerStatistics, combine, layer_statistics
 from pianalysis.heads.summary import HeadSummary, summarise, worst_case_curve
 
 __all__ = [

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pianalysis import _validate
-from pianalysis._validate import ComplexArray
-from pianalysis.heads.checkpoint import Checkpoint, ropes_differ
-from pianalysis.rope import RopeSpec
+from pianalysis import checks
+from pianalysis.arrays import ComplexArray
+from pianalysis.checkpoints.checkpoint import Checkpoint, ropes_differ
+from pianalysis.rope.spec import RopeSpec
 
 _ROTATION = "apply_rotary_pos_emb"
 # The replaced function belongs to a module that every model of the family shares.
@@ -64,7 +64,7 @@ class LayerHeads:
         complex128 array (..., d/2)
         """
         heads, tokens, _ = self.queries.shape
-        head = _validate.whole("head", head, at_least=0, at_most=heads - 1)
+        head = checks.whole("head", head, at_least=0, at_most=heads - 1)
         at_query, at_key = _positions("query", query, tokens), _positions("key", key, tokens)
         group = heads // self.keys.shape[0]
         out: ComplexArray = self.queries[head, at_query] * self.keys[head // group, at_key].conj()
@@ -310,7 +310,7 @@ def _layer_spec(checkpoint: Checkpoint, layer: int) -> RopeSpec:
 def _wanted(layers: Iterable[int] | None, count: int) -> list[int]:
     if layers is None:
         return list(range(count))
-    chosen = {_validate.whole("layers", n, at_least=0, at_most=count - 1) for n in layers}
+    chosen = {checks.whole("layers", n, at_least=0, at_most=count - 1) for n in layers}
     if not chosen:
         raise ValueError("layers must name at least one layer, got none")
     return sorted(chosen)

@@ -9,32 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tqdm import tqdm
 
-import pianalysis
-from pianalysis import _validate
-from pianalysis.bounds.worst_case import LARGEST_DIM, LARGEST_GRID
+from pianalysis import checks
+from pianalysis.arrays import FloatArray
+from pianalysis.bounds.interpolation import FORMS
+from pianalysis.bounds.worst_case.case import LARGEST_DIM, LARGEST_GRID
+from pianalysis.checkpoints.checkpoint import Checkpoint
+from pianalysis.evaluation import units
+from pianalysis.evaluation.likelihood import GapLikelihood, gap_likelihood
+from pianalysis.evaluation.passkeys import GapPasskey, gap_passkey, shortest_distance
+from pianalysis.evaluation.units import Store
 from pianalysis.extension import Extension
-from pianalysis.heads import _gap
-from pianalysis.heads._gap import Store
 from pianalysis.heads.capture import LayerHeads, visit_layers
-from pianalysis.heads.checkpoint import Checkpoint
-from pianalysis.heads.distance import (
-    GapLikelihood,
-    GapPasskey,
-    gap_likelihood,
-    gap_passkey,
-    shortest_distance,
-)
-from pianalysis.heads.statistics import (
-    HeadStatistics,
-    LayerStatistics,
-    combine,
-    layer_statistics,
-)
+from pianalysis.heads.statistics import HeadStatistics, LayerStatistics, combine, layer_statistics
 from pianalysis.heads.summary import WorstCaseCurve, worst_case_curve
-from pianalysis.rope import RopeSpec
+from pianalysis.records import Record, plain
+from pianalysis.rope.spec import RopeSpec
+from pianalysis.version import __version__
 
 LIMITS = (0.05, 0.1, 0.3, 1.0, 3.0, 10.0)  # H of the worst-case curve
 _GAP_TEXT = 1024  # tokens read across a gap, at most: half before it, half behind
@@ -121,12 +115,12 @@ def head_statistics(
     Layers found in the store are not measured again; one that does not rotate has no statistics.
     """
     setting = {
-        "version": pianalysis.__version__,
+        "version": __version__,
         "checkpoint": checkpoint.digest,
         "dtype": str(checkpoint.model.dtype),
-        "tokens": _gap.sha256(tokens),
-        "pairs": _validate.whole("pairs", pairs),
-        "seed": _validate.whole("seed", seed, at_least=0),
+        "tokens": units.sha256(tokens),
+        "pairs": checks.whole("pairs", pairs),
+        "seed": checks.whole("seed", seed, at_least=0),
     }
 
     def key(what: str) -> str:
@@ -168,3 +162,42 @@ def _curve(spec: RopeSpec) -> WorstCaseCurve | None:
     if spec.context_window * spec.rotary_dim > LARGEST_GRID or spec.rotary_dim > LARGEST_DIM:
         return None
     return worst_case_curve(spec, 4.0 * spec.context_window, LIMITS)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadColumns(Record):
+    """Some columns of the statistics, those of one picture, beside the curve it is held against."""
+
+    meanings: dict[str, str]
+    curve: WorstCaseCurve | None
+    table: dict[str, FloatArray]
+
+    def columns(self) -> dict[str, Any]:
+        """Return the table: column name -> values."""
+        return {name: column.tolist() for name, column in self.table.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what stands beside the table."""
+        return {"meanings": self.meanings, "curve": plain(self.curve)}
+
+
+def records(found: Measurement) -> dict[str, Record]:
+    """Return file stem -> record, each the data of the picture of that name."""
+    statistics = found.statistics
+
+    def chosen(*names: str, curve: WorstCaseCurve | None = None) -> HeadColumns:
+        table = {name: statistics.table[name] for name in ("layer", "head", *names)}
+        return HeadColumns(statistics.meanings, curve, table)
+
+    bounds = [f"{form}_{what}" for form in FORMS for what in ("bound_max", "violations", "ratio")]
+    searched = [f"found_{what}" for what in ("ratio", "deviation", "bound", "query", "key", "span")]
+    growth = ("limit_median", "growth_median", "growth_limit", "growth_max")
+    out: dict[str, Record] = {
+        "heads_map": statistics,
+        "heads_bands": statistics.bands,
+        "heads_bounds": chosen("deviation_max", *bounds, *searched),
+        "heads_growth": chosen(*growth, curve=found.curve),
+        "heads_likelihood": found.likelihood,
+        "heads_passkey": found.passkey,
+    }
+    return out

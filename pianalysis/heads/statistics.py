@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis._validate import FloatArray
-from pianalysis.heads import _cells, _pairs, _sweep
-from pianalysis.heads._cells import IntArray
-from pianalysis.heads._layer import LayerStatistics, layer_statistics
+from pianalysis.arrays import FloatArray, IntArray
+from pianalysis.heads import cells, sweep
+from pianalysis.heads.layer import LayerStatistics, layer_statistics
+from pianalysis.heads.sampled import BAND_SPANS, CHORD_SPANS, COUNTED, MASS_SPANS, band_edges
 from pianalysis.records import Record
 
 __all__ = [
@@ -146,7 +146,7 @@ def combine(layers: Iterable[LayerStatistics]) -> HeadStatistics:
     table = {name: np.concatenate([part.table[name] for part in parts]) for name in parts[0].table}
     return HeadStatistics(
         *(window, rotary_dim, seed, tokens, pairs),
-        *(_pairs.CHORD_SPANS, _pairs.MASS_SPANS, _pairs.BAND_SPANS, _sweep.RANGES, MEANINGS),
+        *(CHORD_SPANS, MASS_SPANS, BAND_SPANS, sweep.RANGES, MEANINGS),
         *(table, np.concatenate([part.pair_share for part in parts])),
         _overall(np.sum([part.counts for part in parts], axis=0), table),
         _bands(np.sum([part.band_counts for part in parts], axis=0), window),
@@ -156,15 +156,13 @@ def combine(layers: Iterable[LayerStatistics]) -> HeadStatistics:
 def _overall(counts: IntArray, table: Mapping[str, FloatArray]) -> Quantiles:
     extreme = [
         table[f"{name}_min"].min() if name.startswith("dip") else table[f"{name}_max"].max()
-        for name in _pairs.COUNTED
+        for name in COUNTED
     ]
-    low, lower, median, upper, high = _cells.quantiles(counts, LEVELS).T
-    return Quantiles(
-        _cells.RESOLUTION, _pairs.COUNTED, low, lower, median, upper, high, np.array(extreme)
-    )
+    low, lower, median, upper, high = cells.quantiles(counts, LEVELS).T
+    return Quantiles(cells.RESOLUTION, COUNTED, low, lower, median, upper, high, np.array(extreme))
 
 
 def _bands(counts: IntArray, window: int) -> ScoreBands:
-    edges = _pairs.band_edges(window)
-    levels = _cells.quantiles(counts, LEVELS).T
-    return ScoreBands(window, _cells.RESOLUTION, edges[:-1], edges[1:] - 1.0, *levels)
+    edges = band_edges(window)
+    levels = cells.quantiles(counts, LEVELS).T
+    return ScoreBands(window, cells.RESOLUTION, edges[:-1], edges[1:] - 1.0, *levels)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis._validate import FloatArray
+from pianalysis.arrays import FloatArray
 from pianalysis.bounds.interpolation import FORMS
-from pianalysis.bounds.worst_case import worst_case_score
+from pianalysis.bounds.worst_case.case import worst_case_score
 from pianalysis.heads.statistics import HeadStatistics, Quantiles
 from pianalysis.records import Record
-from pianalysis.rope import RopeSpec
+from pianalysis.rope.spec import RopeSpec
 
 _MASS = ("own", "1", "2", "4", "8")
 

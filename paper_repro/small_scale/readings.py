@@ -1,0 +1,206 @@
+"""What the experiment reads of a checkpoint: passkeys, text across gaps, whole texts, its heads.
+
+A reading returns rows of plain numbers; ``READINGS`` names the record that the rows of all cases
+and steps make together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pianalysis.arrays import FloatArray
+from pianalysis.bounds.interpolation import FORMS
+from pianalysis.checkpoints.checkpoint import Checkpoint
+from pianalysis.evaluation.likelihood import gap_likelihood
+from pianalysis.evaluation.passkey_prompt import Prompt
+from pianalysis.evaluation.passkeys import gap_passkey, passkeys, shortest_distance, spread
+from pianalysis.evaluation.perplexity import STRIDE, perplexity
+from pianalysis.evaluation.store import FolderStore
+from pianalysis.evaluation.text import default_text, encode
+from pianalysis.heads.measurement import head_statistics
+from pianalysis.heads.summary import summarise
+from pianalysis.records import Record
+
+TEXT = 1024  # held-out tokens read across a gap, half of them behind it
+EIGHTHS = (2, 4, 5, 6, 8)  # of the target: where such a text ends
+LONG = (0.25, 0.5, 1.0)  # windows of whole texts, in shares of the target
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Record):
+    """One kind of reading in a tier: each row is of a case, its target and a step."""
+
+    tier: str
+    setting: dict[str, Any]
+    window: int
+    case: tuple[str, ...]
+    target: FloatArray
+    step: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Passkeys(Reading):
+    """Passkeys read out: a row a case, step and length k of the prompt, in tokens.
+
+    ``k_max`` is that of the row's case and step.
+    """
+
+    k: FloatArray
+    successes: FloatArray
+    trials: FloatArray
+    k_max: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihoods(Reading):
+    """Held-out text behind a gap: a row a case, step and gap; ``nats`` a token of the tail.
+
+    The last token stands at position ``reach`` - 1.
+    """
+
+    gap: FloatArray
+    reach: FloatArray
+    nats: FloatArray
+    standard_error: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Windows(Reading):
+    """Held-out text through windows of ``tokens``, no gap: a row a case, step and window.
+
+    ``perplexity`` is pooled over ``count`` tokens; windows are ``stride`` apart.
+    """
+
+    tokens: FloatArray
+    stride: FloatArray
+    count: FloatArray
+    perplexity: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Heads(Reading):
+    """The trained heads: a row a case, step and quantity, over the sampled pairs of all heads.
+
+    Deviations from the chord are those at half-integer spans, where Position Interpolation by 2
+    reads the score. FORM_violations counts (pair, span) above the bound of that form, among
+    ``checked``; FORM_ratio is the largest deviation / bound; found_ratio the same for the printed
+    form, searched among all causal pairs. Other quantities are those of ``pianalysis heads``.
+    """
+
+    quantity: tuple[str, ...]
+    value: FloatArray
+
+
+READINGS: dict[str, Callable[..., Reading]] = {
+    "passkeys": Passkeys,
+    "likelihood": Likelihoods,
+    "windows": Windows,
+    "long": Windows,
+    "heads": Heads,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads one checkpoint; the store keeps every finished unit of a reading.
+
+    ``gap``: passkeys across a gap in positions, else from whole prompts.
+    """
+
+    checkpoint: Checkpoint
+    target: int
+    store: FolderStore
+    gap: bool
+
+    def passkeys(self, count: int, trials: int) -> list[dict[str, Any]]:
+        """Read passkeys in prompts of k tokens, k uniform up to the target as in the paper.
+
+        Across a gap k counts positions, the key's surroundings and the answer included: none is
+        at the target or beyond, where no model here was trained.
+        """
+        if self.gap:
+            bare = Prompt.build(self.checkpoint.tokenizer, 0, 0)
+            around = len(bare.tokens) - bare.distance
+            least = shortest_distance(self.checkpoint.tokenizer)
+            lengths = {max(k - around, least): k for k in spread(self.target, count)}
+            found = gap_passkey(
+                self.checkpoint, distances=list(lengths), trials=trials, store=self.store
+            )
+            (reached,), successes = found.k_max.values(), found.successes.tolist()
+            asked, k_max = list(lengths.values()), lengths.get(reached, 0)
+        else:
+            whole = passkeys(
+                self.checkpoint,
+                target=self.target,
+                distances=count,
+                trials=trials,
+                store=self.store,
+            )
+            (k_max,), successes = whole.k_max.values(), whole.successes.tolist()
+            asked = whole.k.tolist()
+        return [
+            {"k": k, "successes": number, "trials": trials, "k_max": k_max}
+            for k, number in zip(asked, successes, strict=True)
+        ]
+
+    def likelihood(self) -> list[dict[str, Any]]:
+        """Read held-out text across gaps: none, inside the window, and on to the target."""
+        gaps = [0, *(eighths * self.target // 8 - TEXT for eighths in EIGHTHS)]
+        found = gap_likelihood(
+            self.checkpoint, self._text(TEXT), prefix=TEXT // 2, gaps=gaps, store=self.store
+        )
+        return [
+            {"gap": gap, "reach": gap + TEXT, "nats": nats, "standard_error": error}
+            for gap, nats, error in zip(
+                found.gap.tolist(), found.mean.tolist(), found.standard_error.tolist(), strict=True
+            )
+        ]
+
+    def windows(self, window: int, count: int) -> list[dict[str, Any]]:
+        """Read held-out text through a sliding window: the cost inside L."""
+        return self._perplexity(window, count, STRIDE)
+
+    def long(self) -> list[dict[str, Any]]:
+        """Read one held-out text as long as the target, through windows that do not overlap."""
+        rows = []
+        for share in LONG:
+            window = round(share * self.target)
+            rows += self._perplexity(window, self.target + 1, window)
+        return rows
+
+    def heads(self, count: int) -> list[dict[str, Any]]:
+        """Measure every head on held-out text."""
+        found = summarise(
+            head_statistics(self.checkpoint, self._text(count), pairs=1, seed=0, store=self.store)
+        )
+        rows: dict[str, float] = {"sampled": found.sampled, "checked": found.bounds.checked}
+        for index, form in enumerate(FORMS):
+            rows[f"{form}_violations"] = found.bounds.violations[index]
+            rows[f"{form}_ratio"] = found.bounds.ratio[index]
+        rows["reach_above"] = found.reach_above
+        rows["found_ratio"] = found.found["deviation"] / found.found["bound"]
+        for index, quantity in enumerate(found.overall.quantity):
+            for name in ("median", "p95", "extreme"):
+                rows[f"{quantity}_{name}"] = getattr(found.overall, name)[index]
+        rows |= {f"mass_{end}": mass for end, mass in found.moved.items()}
+        rows["slow_share"] = found.slow_share
+        return [{"quantity": name, "value": float(value)} for name, value in rows.items()]
+
+    def _text(self, count: int) -> list[int]:
+        return encode(self.checkpoint.tokenizer, default_text(), count)
+
+    def _perplexity(self, window: int, count: int, stride: int) -> list[dict[str, Any]]:
+        text = self._text(count)
+        found = perplexity(
+            self.checkpoint, [text], windows=[window], stride=stride, store=self.store
+        )
+        return [
+            {
+                "tokens": window,
+                "stride": stride,
+                "count": int(found.count[0]),
+                "perplexity": float(found.perplexity[0]),
+            }
+        ]

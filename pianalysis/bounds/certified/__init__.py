@@ -1,0 +1,1 @@
+"""Constants enclosed in balls: what is printed with these digits is proved."""

@@ -1,0 +1,1 @@
+"""The paper's derivation, step by step, decided by computer algebra."""

@@ -1,0 +1,1 @@
+"""The exact worst case of a score that is bounded on the trained grid."""

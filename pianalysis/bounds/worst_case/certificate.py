@@ -1,0 +1,210 @@
+"""Both sides of the worst case in ball arithmetic (Arb): nothing here trusts a solver.
+
+A primal h that passes every check on every grid point is a lower bound; any dual weights w give an
+upper bound. Rotations of the whole grid are products of two short tables, so that 2048 points of
+64 pairs cost one matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pianalysis.arrays import FloatArray
+from pianalysis.rope.balls import exact_frequencies, unit
+from pianalysis.rope.phases import Rotary
+from pianalysis.rope.spec import RopeSpec
+
+Coefficients = list[tuple[Any, Any]]  # (Re h_j, Im h_j) as Arb numbers
+_SHRINK = 1.0 - 2.0**-50
+
+
+def objective_terms(model: Rotary, span: float, *, contrast: bool = False) -> list[Any]:
+    """Return attention_factor^2 e^{i theta'_j s} as acb balls, times e^{i theta'_j} - 1 if asked.
+
+    The factor makes a step to the next span out of a score, without rounding s + 1.
+    """
+    gain = _number(float(model.attention_factor)) ** 2
+    theta = exact_frequencies(model)
+    terms = [gain * unit(t * _number(span)) for t in theta]
+    if contrast:
+        terms = [c * (unit(t) - 1) for c, t in zip(terms, theta, strict=True)]
+    return terms
+
+
+def turned_to_center(spec: RopeSpec, terms: list[Any]) -> list[Any]:
+    """Return c_j e^{-i theta_j (L-1)/2}: the same objective for coefficients at the centre."""
+    center = _number(0.5) * (spec.context_window - 1)
+    theta = exact_frequencies(spec)
+    return [c * unit(-t * center) for c, t in zip(terms, theta, strict=True)]
+
+
+def turned_from_center(spec: RopeSpec, centered: Coefficients) -> Coefficients:
+    """Return the coefficients h_j of spans counted from 0, from those counted from the centre."""
+    import flint
+
+    pairs = turned_to_center(spec, [flint.acb(re, im) for re, im in centered])
+    return [(z.real, z.imag) for z in pairs]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridTables:
+    """e^{i theta_j W p} as lists of acb, one a block p, and e^{i theta_j w}, w < W, as matrices."""
+
+    width: int
+    anchors: list[list[Any]]
+    cosines: Any
+    sines: Any
+
+
+@lru_cache(maxsize=4)
+def grid_tables(spec: RopeSpec, bits: int) -> GridTables:
+    """Return the two factors of every rotation of the grid, at ``bits`` bits."""
+    import flint
+
+    with flint.ctx.workprec(bits):
+        theta = exact_frequencies(spec)
+        width = math.isqrt(spec.context_window - 1) + 1
+        blocks = -(-spec.context_window // width)
+        anchors = [[unit(t * (width * p)) for t in theta] for p in range(blocks)]
+        offsets = [[(t * w).sin_cos() for w in range(width)] for t in theta]
+        cosines = flint.arb_mat([[cosine for _, cosine in row] for row in offsets])
+        sines = flint.arb_mat([[sine for sine, _ in row] for row in offsets])
+    return GridTables(width, anchors, cosines, sines)
+
+
+def grid_scores(spec: RopeSpec, h: Coefficients, bits: int) -> list[Any]:
+    """Return a(n) for n = 0..L-1 as Arb balls."""
+    import flint
+
+    tables = grid_tables(spec, bits)
+    with flint.ctx.workprec(bits):
+        plain = [flint.acb(re, im) for re, im in h]
+        turned = [[z * turn for z, turn in zip(plain, row, strict=True)] for row in tables.anchors]
+        real = flint.arb_mat([[z.real for z in row] for row in turned])
+        imaginary = flint.arb_mat([[z.imag for z in row] for row in turned])
+        found: list[Any] = (real * tables.cosines - imaginary * tables.sines).entries()
+    return found[: spec.context_window]
+
+
+def objective(h: Coefficients, terms: list[Any]) -> Any:
+    """Return Re sum_j h_j c_j as an Arb ball."""
+    import flint
+
+    parts = (re * c.real - im * c.imag for (re, im), c in zip(h, terms, strict=True))
+    return sum(parts, flint.arb(0))
+
+
+def excess(spec: RopeSpec, h: Coefficients, limit: float, bits: int) -> float:
+    """Return a float64 no smaller than max(max_n |a(n)|, max_j |h_j| / limit)."""
+    import flint
+
+    with flint.ctx.workprec(bits):
+        found = [upward(abs(a)) for a in grid_scores(spec, h, bits)]
+        if math.isfinite(limit):
+            bound = _number(limit)
+            found += [upward(flint.acb(re, im).abs_upper() / bound) for re, im in h]
+    return max(found)
+
+
+def feasible(
+    spec: RopeSpec, h: Coefficients, limit: float, bits: int, digits: int
+) -> tuple[Coefficients, tuple[str, ...]]:
+    """Round h to float64 (``digits`` 0) or to decimals, and shrink it until every check passes.
+
+    Returns the rounded coefficients, now known to be feasible, and their decimals if any.
+    """
+    import flint
+
+    for _ in range(8):
+        with flint.ctx.workprec(bits):
+            text: tuple[str, ...] = ()
+            if digits:
+                both = [[x.mid().str(digits, radius=False) for x in pair] for pair in h]
+                h = [(flint.arb(re), flint.arb(im)) for re, im in both]
+                text = tuple(" ".join(pair) for pair in both)
+            else:
+                h = [(_number(float(re.mid())), _number(float(im.mid()))) for re, im in h]
+        worst = excess(spec, h, limit, bits)
+        if worst <= 1.0:
+            return h, text
+        with flint.ctx.workprec(bits):
+            factor = _number(_SHRINK) / _number(worst)
+            h = [(re * factor, im * factor) for re, im in h]
+    raise ArithmeticError(f"no feasible rounding of h at {bits} bits for {spec}")
+
+
+def dual_bound(
+    spec: RopeSpec, terms: list[Any], weights: FloatArray, limit: float, bits: int
+) -> Any:
+    """Return sum|w_n| + H sum_j |c_j - sum_n w_n e^{i theta_j n}| as an Arb ball, for any w."""
+    import flint
+
+    tables = grid_tables(spec, bits)
+    with flint.ctx.workprec(bits):
+        total = sum((abs(_number(float(w))) for w in weights), flint.arb(0))
+        padded = np.zeros(len(tables.anchors) * tables.width)
+        padded[: weights.size] = weights
+        table = flint.arb_mat(len(tables.anchors), tables.width, [float(w) for w in padded])
+        real = (table * tables.cosines.transpose()).tolist()
+        imaginary = (table * tables.sines.transpose()).tolist()
+        for j, term in enumerate(terms):
+            rest = term
+            for p, row in enumerate(tables.anchors):
+                rest -= row[j] * flint.acb(real[p][j], imaginary[p][j])
+            total += _number(limit) * rest.abs_upper()
+    return total
+
+
+def vertex(
+    spec: RopeSpec, terms: list[Any], nodes: list[int]
+) -> tuple[Coefficients, list[Any], Any] | None:
+    """Solve the d x d system of the active grid points in balls, at the working precision.
+
+    Returns (h, w, sum|w|): w reproduces the objective exactly, so sum|w| is an upper bound, and
+    a(n) = sign w_n at the nodes. None where the precision does not prove the system regular.
+    """
+    import flint
+
+    theta = exact_frequencies(spec)
+    center = _number(0.5) * (spec.context_window - 1)
+    rows = []
+    for n in nodes:
+        both = [((n - center) * t).sin_cos() for t in theta]
+        rows.append([cosine for _, cosine in both] + [-sine for sine, _ in both])
+    system = flint.arb_mat(rows)
+    goal = turned_to_center(spec, terms)
+    right = flint.arb_mat([[c.real] for c in goal] + [[-c.imag] for c in goal])
+    try:
+        weights = system.transpose().solve(right).entries()
+        signs = flint.arb_mat([[-1 if w.mid() < 0 else 1] for w in weights])
+        solved = system.solve(signs).entries()
+    except ZeroDivisionError:
+        return None
+    total = sum((abs(w) for w in weights), flint.arb(0))
+    loosest = max(x.rad() for x in solved)  # an error in h moves every a(n) by up to d times it
+    if total.rel_accuracy_bits() < 60 or loosest * len(solved) > flint.arb(2) ** -60:
+        return None
+    pairs = len(theta)
+    centered = list(zip(solved[:pairs], solved[pairs:], strict=True))
+    return turned_from_center(spec, centered), weights, total
+
+
+def upward(ball: Any) -> float:
+    """Return a float64 above the ball."""
+    return float(np.nextafter(float(ball.upper()), np.inf))
+
+
+def downward(ball: Any) -> float:
+    """Return a float64 below the ball."""
+    return float(np.nextafter(float(ball.lower()), -np.inf))
+
+
+def _number(value: float) -> Any:
+    import flint
+
+    return flint.arb(value)

@@ -1,0 +1,1 @@
+"""Checkpoints opened safely (safetensors and GGUF, no code run), and extended."""

@@ -1,0 +1,32 @@
+"""Command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pianalysis.commands import compare, heads, phase_error, plan, report
+from pianalysis.commands.parser import OneLineParser
+from pianalysis.version import __version__
+
+
+def build_parser() -> OneLineParser:
+    """Return the parser; one subcommand a task."""
+    parser = OneLineParser(
+        prog="pianalysis", description="The theory of RoPE context extension, for your model."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (report, compare, heads, phase_error, plan):
+        command.add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        print(options.run(options))
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    return 0

@@ -1,0 +1,139 @@
+"""``pianalysis plan``: what a fine-tune to a longer window takes, as a page of text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pianalysis.commands.parser import add_model_command
+from pianalysis.extension import PositionInterpolation
+from pianalysis.planning import dry_run
+from pianalysis.planning.dry_run import DryRun
+from pianalysis.planning.plan import GIB, GPUS_PER_HOST, USABLE, Plan, model_config, plan
+from pianalysis.records import plain
+
+
+def table(found: Plan) -> str:
+    """Return the plan as text, a quantity a line with its unit."""
+    memory, operations = found.memory, found.operations
+    peak = f"{found.peak:g} TFLOP/s at {found.utilisation:.0%}"
+    rows = [
+        ("parameters", f"{found.parameters:,}"),
+        ("window -> target", f"{found.spec.context_window} -> {found.target} tokens"),
+        ("batch", f"{found.batch} sequences = {found.batch * found.target:,} tokens a step"),
+        ("", f"{found.micro_batch} a GPU and pass, {found.accumulation} passes a step"),
+        ("steps, tokens", f"{found.steps}, {found.tokens:.3g}"),
+        ("", ""),
+        (f"MEMORY on each of {found.gpus} GPUs", "GiB, an estimate"),
+        ("  weights, float32, sharded", _gib(memory.weights)),
+        ("  gradients, float32, sharded", _gib(memory.gradients)),
+        ("  AdamW states, float32, sharded", _gib(memory.optimizer)),
+        ("  weights and gradients in use", _gib(memory.gathered)),
+        ("  activations, layer inputs alone", _gib(memory.activations)),
+        ("  the larger of: logits and loss", _gib(memory.loss)),
+        ("                 a layer, recomputed", _gib(memory.layer)),
+        ("  together", f"{_gib(found.memory_total)}   {_verdict(found)}"),
+        ("  without gradient checkpointing", _gib(found.memory_plain_total)),
+        ("", ""),
+        (f"MEMORY of each host of {min(found.gpus, GPUS_PER_HOST)} GPUs", "GiB, an estimate"),
+        ("  the checkpoint, opened by each process", _gib(found.host_memory)),
+        ("", ""),
+        ("WORK", "floating-point operations"),
+        ("  a token, matrices", f"{operations.matrices:.4g}"),
+        ("  a token, causal attention", f"{operations.attention:.4g}"),
+        ("  a token, computed again", f"{operations.recomputed:.4g}"),
+        ("  all tokens", f"{found.total_operations:.4g}"),
+        ("  time, an estimate", f"{found.hours:.4g} hours on {found.gpus} GPUs of {peak}"),
+    ]
+    width = max(len(name) for name, _ in rows) + 2
+    lines = [f"{name:<{width}}{value}".rstrip() for name, value in rows]
+    return "\n".join([found.model, "", *lines, "", found.command])
+
+
+def _verdict(found: Plan) -> str:
+    limit = f"{USABLE:.0%} of {found.gpu_memory:g} GiB"
+    if found.fits:
+        return f"fits in {limit}"
+    if found.smallest_gpus is None:
+        return f"does not fit in {limit}, on any number of GPUs at this batch"
+    return f"does not fit in {limit}; the smallest count that does: {found.smallest_gpus} GPUs"
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:8.2f}"
+
+
+def line(found: DryRun) -> str:
+    """Return the dry run as one line of text."""
+    return (
+        f"dry run: {found.model_class}, {found.parameters:,} parameters, logits {found.logits}, "
+        f"frequencies off by at most {found.frequency_error:.1e} of their size"
+    )
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = add_model_command(
+        commands,
+        "plan",
+        run,
+        summary="memory, operations, time and torchrun command of a fine-tune to a longer window",
+        description="Print what extending a model by full fine-tuning takes: memory on each GPU "
+        "by part, floating-point operations, time, and the command that starts it.",
+    )
+    command.add_argument("--gpus", type=int, default=8, help="all of them (default 8)")
+    command.add_argument(
+        "--gpu-memory", type=float, default=80.0, metavar="GIB", help="of one GPU (default 80)"
+    )
+    command.add_argument(
+        "--utilisation",
+        type=float,
+        default=0.4,
+        metavar="SHARE",
+        help="of the peak that is reached (default 0.4)",
+    )
+    command.add_argument(
+        "--peak",
+        type=float,
+        default=312.0,
+        metavar="TFLOPS",
+        help="of one GPU in bfloat16 (default 312, an A100; an H100: 989)",
+    )
+    command.add_argument(
+        "--batch", type=int, help="sequences a step (default: the paper's, by size and target)"
+    )
+    command.add_argument(
+        "--micro-batch", type=int, default=1, help="sequences a GPU and pass (default 1)"
+    )
+    command.add_argument("--steps", type=int, default=1000, help="default: the paper's 1000")
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="also build the model with Position Interpolation on the meta device and pass one "
+        "sequence of the target length, without memory (needs transformers)",
+    )
+
+
+def run(options: Any) -> str:
+    """Return what the command prints."""
+    found = plan(
+        options.model,
+        options.target,
+        gpus=options.gpus,
+        gpu_memory=options.gpu_memory,
+        utilisation=options.utilisation,
+        peak=options.peak,
+        batch=options.batch,
+        micro_batch=options.micro_batch,
+        steps=options.steps,
+        original_length=options.original_length,
+        layer_type=options.layer_type,
+    )
+    dry = None
+    if options.dry_run:
+        extension = PositionInterpolation(found.spec, found.target)
+        dry = dry_run.dry_run(model_config(options.model), extension)
+    if options.json:
+        body = plain(found) if dry is None else {**plain(found), "dry_run": plain(dry)}
+        return json.dumps(body, indent=2, allow_nan=False)
+    return table(found) if dry is None else f"{table(found)}\n\n{line(dry)}"

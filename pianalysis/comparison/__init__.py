@@ -1,0 +1,1 @@
+"""Schemes beside each other: worst-case growth, resolution, unseen phases."""

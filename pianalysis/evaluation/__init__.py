@@ -1,0 +1,1 @@
+"""A model read: likelihood, passkeys, perplexity, short tasks, summaries."""

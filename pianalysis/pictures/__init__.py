@@ -1,0 +1,1 @@
+"""Everything drawn: frames and marks, and the pictures of each record."""

@@ -1,0 +1,31 @@
+"""The picture of ``pianalysis compare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pianalysis.comparison.growth import SchemeComparison
+from pianalysis.pictures import frame, marks, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def picture(found: SchemeComparison) -> Figure:
+    """Draw growth against contrast, a panel for each limit H, a marker for each scheme."""
+    limits = list(dict.fromkeys(found.max_coefficient.tolist()))
+    figure, axes = frame.new_figure(1, len(limits), width=style.TEXT_WIDTH, height=2.9)
+    for limit, ax in zip(limits, axes if len(limits) > 1 else [axes], strict=True):
+        paths: dict[str, Any] = {}
+        for scheme in dict.fromkeys(found.scheme):
+            row = found.row(scheme, limit)
+            paths[scheme] = ([row["growth"]], [row["contrast"]])
+        marks.paths(
+            paths,
+            ax=ax,
+            xlabel="worst-case growth of |a'(s)|",
+            ylabel="worst-case adjacent contrast" if ax.get_subplotspec().is_first_col() else "",
+            title=f"H = {limit:g}",
+        )
+    frame.shared_legend(figure, rows=2)
+    return figure

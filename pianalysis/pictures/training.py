@@ -1,0 +1,39 @@
+"""The loss curve of a run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pianalysis.pictures import frame, marks, style
+from pianalysis.records import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from pianalysis.finetune.record import FineTuning
+
+
+def loss_curve(found: FineTuning, *, ax: Axes) -> Axes:
+    """Draw the loss of each step."""
+    recipe = found.recipe
+    return marks.curves(
+        found.step,
+        {recipe["scheme"]: found.loss},
+        ax=ax,
+        xlabel=f"step ({recipe['sequence_length'] * recipe['batch']} tokens each)",
+        ylabel="loss (nats per token)",
+        title=f"{recipe['scheme']}, {found.spec.context_window} to {recipe['target']} tokens",
+        legend=None,
+    )
+
+
+def save_loss_curve(found: FineTuning, path: Path) -> None:
+    """Write the loss curve as PNG."""
+    figure, ax = frame.new_figure()
+    loss_curve(found, ax=ax)
+    out = io.BytesIO()
+    with style.applied():
+        figure.savefig(out, format="png", metadata={"Software": None})
+    write_atomic(path, out.getvalue())

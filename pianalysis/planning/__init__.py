@@ -1,0 +1,1 @@
+"""What a fine-tune takes: architecture, memory, operations, time, and the rates of the paper."""

@@ -1,0 +1,1 @@
+"""The RoPE specification: frequencies, presets, configs, and phases that stay exact."""

@@ -1,0 +1,1 @@
+"""Scores as a function of the span (Eq. 3): expansion, fast kernels, and the fits of Fig. 2."""

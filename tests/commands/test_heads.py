@@ -1,0 +1,134 @@
+"""`pianalysis heads` from end to end on a tiny model: files, resuming, wrong input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+
+from pianalysis.commands import heads, main
+
+TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 20
+OPTIONS = ["--tokens", "96", "--trials", "2", "--scheme", "linear", "--factor", "2"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny.llama(num_hidden_layers=3, max_position_embeddings=64).save_pretrained(folder)
+    tiny.letters().save_pretrained(folder)
+    (folder / "text.txt").write_text(TEXT)
+    return folder
+
+
+def arguments(model, out):
+    return ["heads", str(model), "--text", str(model / "text.txt"), *OPTIONS, "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    assert main.main(arguments(model, out)) == 0
+    return out
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_command_writes_records_and_pictures(whole):
+    stems = ["map", "bands", "bounds", "growth", "likelihood", "passkey"]
+    names = {f"heads_{stem}.{kind}" for stem in stems for kind in ("csv", "json", "png")}
+    assert set(contents(whole)) == names
+    body = json.loads((whole / "heads_map.json").read_text())
+    assert (body["tokens"], body["pairs"], body["seed"]) == (96, 1, 0)
+    rows = (whole / "heads_map.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3 * 2
+    passkey = json.loads((whole / "heads_passkey.json").read_text())
+    assert set(passkey["k_max"]) == {"as loaded", "linear x2"}
+
+
+def test_the_same_bytes_again(model, whole, tmp_path):
+    assert main.main(arguments(model, tmp_path)) == 0
+    assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.parametrize("units", [1, 3, 7, 20])
+def test_a_run_killed_anywhere_goes_on_to_the_same_bytes(model, whole, tmp_path, units):
+    """SIGKILL as soon as so many units are stored; then the same call again."""
+    parts = tmp_path / heads.PARTS
+    command = [sys.executable, "-m", "pianalysis", *arguments(model, tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as run:
+        limit = time.monotonic() + 120
+        while len(list(parts.glob("*.json"))) < units and run.poll() is None:
+            assert time.monotonic() < limit
+            time.sleep(0.002)
+        run.send_signal(signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    stored = len(list(parts.glob("*.json")))
+    assert stored >= units
+    assert not list(tmp_path.glob("heads_*.json"))
+    assert main.main(arguments(model, tmp_path)) == 0
+    assert contents(tmp_path) == contents(whole)
+
+
+def test_stored_units_are_not_measured_again(model, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(heads, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        main.main(arguments(model, tmp_path))
+    monkeypatch.undo()
+
+    def never(*_, **__):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("pianalysis.heads.measurement.visit_layers", never)
+    monkeypatch.setattr("pianalysis.evaluation.forward.logits", never)
+    assert main.main(arguments(model, tmp_path)) == 0
+    assert contents(tmp_path) == contents(whole)
+
+
+def test_a_damaged_unit_is_measured_again(model, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(heads, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        main.main(arguments(model, tmp_path))
+    monkeypatch.undo()
+    for path in sorted((tmp_path / heads.PARTS).glob("*.json"))[::2]:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert main.main(arguments(model, tmp_path)) == 0
+    assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--tokens", "0"], "tokens must be an integer of at least 8, got 0"),
+        (["--pairs", "0"], "pairs must be an integer of at least 1, got 0"),
+        (["--seed", "-1"], "seed must be an integer of at least 0, got -1"),
+        (["--scheme", "yarm"], "did you mean 'yarn'"),
+        (["--factor", "0.5"], "factor must be a finite number at least 1 "),
+        (["--factor", "nan"], "factor must be a finite number"),
+        (["--out", "nowhere"], "out must be an existing directory, got 'nowhere'"),
+        (["--text", "nowhere"], "path must be a text file, got 'nowhere'"),
+        (["--tokens", "100000"], "text must hold at least 100000 tokens, got"),
+    ],
+)
+def test_wrong_input_is_one_line(model, tmp_path, change, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main.main([*arguments(model, tmp_path), *change])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("pianalysis: error: ")
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_tokenizer_is_refused(tmp_path, capsys):
+    tiny.llama().save_pretrained(tmp_path / "bare")
+    with pytest.raises(SystemExit):
+        main.main(["heads", str(tmp_path / "bare"), "--out", str(tmp_path)])
+    assert "model must come with a tokenizer.json" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""The committed record of SmolLM2's heads: two layers and one gap of it measured again."""
+
+import json
+
+import numpy as np
+import pytest
+
+import pianalysis as pia
+from paper_repro import committed, ledger
+from paper_repro.items import real_heads as item
+from pianalysis.evaluation.text import default_text, encode
+from pianalysis.heads import gap_likelihood, layer_statistics, open_checkpoint, visit_layers
+
+
+@pytest.fixture(scope="module")
+def model():
+    checkpoint = open_checkpoint(item.MODEL)
+    return checkpoint, encode(checkpoint.tokenizer, default_text(), item.TOKENS)
+
+
+def test_layers_are_what_the_record_says(model):
+    checkpoint, tokens = model
+    table = committed.columns("heads_map")
+    visit_layers(checkpoint, tokens, lambda heads: compare(heads, table), layers=[0, 2])
+
+
+def compare(heads, table):
+    found = layer_statistics(heads, seed=0)
+    rows = table["layer"] == heads.layer
+    for name in ("coefficient_median", "total_p95", "peak_1_max", "peak_2_median", "growth_max"):
+        np.testing.assert_allclose(found.table[name], table[name][rows], rtol=1e-3)
+    for name in ("mass_2", "slow_share", "weighted_ratio"):
+        np.testing.assert_allclose(found.table[name], table[name][rows], rtol=1e-2)
+
+
+def test_the_violating_pair_violates(model):
+    """The pair that breaks Eq. 5, from the model and the formulas alone."""
+    checkpoint, tokens = model
+    table = committed.columns("heads_bounds")
+    row = int(table["found_ratio"].argmax())
+    layer, head = int(table["layer"][row]), int(table["head"][row])
+    query, key = int(table["found_query"][row]), int(table["found_key"][row])
+    span, caught = float(table["found_span"][row]), []
+    visit_layers(checkpoint, tokens, caught.append, layers=[layer])
+    heads = caught[0]
+    h = heads.scaling * heads.coefficients(head, query, key)
+    score = pia.attention_score(heads.spec, h, np.array([span - 0.5, span, span + 0.5]))
+    deviation = abs(score[1] - 0.5 * (score[0] + score[2]))
+    bounds = {
+        form: float(pia.interpolation_bound(heads.spec, span, h, form=form))
+        for form in ("paper", "corrected", "sharp", "weighted")
+    }
+    assert deviation == pytest.approx(table["found_deviation"][row], rel=1e-3)
+    assert deviation > 1.05 * bounds["paper"]
+    assert all(deviation < bounds[form] for form in ("corrected", "sharp", "weighted"))
+
+
+def test_the_likelihood_across_one_gap(model):
+    checkpoint, tokens = model
+    table = committed.columns("heads_likelihood")
+    row = int(np.flatnonzero((table["gap"] > 8192) & (np.array(table["scheme"]) == "as loaded"))[0])
+    prefix = committed.summary("heads_likelihood")["prefix"]
+    gap = int(table["gap"][row])
+    found = gap_likelihood(checkpoint, tokens, prefix=prefix, gaps=[gap])
+    assert found.mean[0] == pytest.approx(table["mean"][row], rel=1e-3)
+
+
+def test_the_ledger_reads_the_record(root):
+    claims = {c.key: c for c in ledger.read(root / "figures") if c.item == "real_heads"}
+    assert claims["heads-theorem21"].verdict == ledger.REFUTED
+    assert claims["heads-growth"].verdict == ledger.CORRECTED
+    ratio = committed.columns("heads_bounds")["found_ratio"].max()
+    assert ledger.number(ratio) in claims["heads-theorem21"].ours
+
+
+def test_the_record_names_its_settings():
+    summary = committed.summary("heads_map")
+    assert (summary["tokens"], summary["pairs"], summary["seed"]) == (item.TOKENS, 1, 0)
+    assert summary["provenance"]["command"] == "python -m paper_repro run real_heads"
+    passkey = committed.summary("heads_passkey")
+    assert set(passkey["k_max"]) == {"as loaded", *item.SCHEMES}
+    assert json.dumps(passkey["extensions"])
