@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -40,6 +40,47 @@ class Record:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of {type(self).__name__} differ in length: {lengths}")
         return out
+
+    def where(self, **values: Any) -> Self:
+        """Return the record of those rows whose columns equal the values given.
+
+        Raises
+        ------
+        ValueError
+            A name that is no column of this record.
+        """
+        columns = self.columns()
+        for name in values:
+            if name not in columns:
+                raise ValueError(f"where must name columns ({', '.join(columns)}), got {name!r}")
+        rows = [
+            index
+            for index, row in enumerate(zip(*(columns[name] for name in values), strict=True))
+            if row == tuple(values.values())
+        ]
+        kept: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in columns or f"{field.name}_re" in columns:
+                isarray = isinstance(value, np.ndarray)
+                kept[field.name] = value[rows] if isarray else tuple(value[i] for i in rows)
+        return dataclasses.replace(self, **kept)
+
+    def only(self, **values: Any) -> dict[str, Any]:
+        """Return the one row whose columns equal the values given, as column name -> value.
+
+        Raises
+        ------
+        ValueError
+            None or several such rows; a name that is no column.
+        """
+        columns = self.where(**values).columns()
+        count = len(next(iter(columns.values()))) if columns else 0
+        if count != 1:
+            raise ValueError(
+                f"only must find one row of {type(self).__name__}, got {count} for {values}"
+            )
+        return {name: column[0] for name, column in columns.items()}
 
     def summary(self) -> dict[str, Any]:
         """Return every field that is not a column, ready for JSON."""

@@ -57,6 +57,7 @@ LAZY = {
     "pianalysis/planning/dry_run.py": ("torch", "transformers"),
     "pianalysis/rope/configs.py": ("transformers",),
     "pianalysis/scores/expansion.py": ("torch",),
+    "pianalysis/scores/fits.py": ("torch",),
 }
 MOST_LINES, MOST_IN_THE_ROOT = 400, 8
 

@@ -63,7 +63,7 @@ FAULTS = {
         "bounds/test_extrapolation.py",
     ),
     "sine block with the wrong sign": (
-        "scores/fits.py",
+        "scores/exact_fits.py",
         "(difference - total) / 2",
         "(difference + total) / 2",
         "scores/test_fits.py",
@@ -192,8 +192,8 @@ FAULTS = {
     ),
     "scaling left out of the softmax": (
         "heads/layer.py",
-        "_sweep.causal_log_sums(spec, heads.scaling * query,",
-        "_sweep.causal_log_sums(spec, query,",
+        "sweep.causal_log_sums(spec, heads.scaling * query,",
+        "sweep.causal_log_sums(spec, query,",
         "heads/test_statistics.py",
     ),
     "search looks at future keys": (
@@ -251,13 +251,13 @@ FAULTS = {
         "precision/test_phase_error.py",
     ),
     "a gap taken for packed texts": (
-        "evaluation/units.py",
+        "evaluation/forward.py",
         "attention_mask=torch.ones_like(ids),",
         "attention_mask=None,",
         "evaluation/test_gaps.py",
     ),
     "gap one token late": (
-        "evaluation/units.py",
+        "evaluation/forward.py",
         "positions[before:] += gap",
         "positions[before + 1 :] += gap",
         "evaluation/test_gaps.py",

@@ -61,3 +61,18 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         records.write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_are_chosen_by_their_columns(llama):
+    x, h = np.array([1.0, 1.0, 2.0]), np.array([1j, 2j, 3j])
+    table = Sample(llama, ("a", "b", "a"), x, h)
+    some = table.where(name="a")
+    assert (some.name, some.x.tolist(), some.h.tolist()) == (("a", "a"), [1.0, 2.0], [1j, 3j])
+    assert some.spec == llama
+    assert table.only(name="a", x=2.0)["h_im"] == 3.0
+    with pytest.raises(ValueError, match="only must find one row of Sample, got 2 for"):
+        table.only(name="a")
+    with pytest.raises(ValueError, match="only must find one row of Sample, got 0 for"):
+        table.only(name="a", x=9.0)
+    with pytest.raises(ValueError, match=r"where must name columns \(.*\), got 'nme'"):
+        table.where(nme="a")

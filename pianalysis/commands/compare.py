@@ -47,7 +47,7 @@ def table(found: SchemeComparison) -> str:
     limits = list(dict.fromkeys(found.max_coefficient.tolist()))
     rows = []
     for scheme in dict.fromkeys(found.scheme):
-        each = [found.row(scheme, limit) for limit in limits]
+        each = [found.only(scheme=scheme, max_coefficient=limit) for limit in limits]
         rows.append(
             [
                 scheme,

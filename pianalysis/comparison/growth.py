@@ -59,12 +59,6 @@ class SchemeComparison(Record):
     score_multiplier: FloatArray
     fastest_ratio: FloatArray
 
-    def row(self, scheme: str, limit: float) -> dict[str, Any]:
-        """Return one row as a dict: column name -> value."""
-        rows = (np.array(self.scheme) == scheme) & (self.max_coefficient == limit)
-        index = int(np.flatnonzero(rows)[0])
-        return {name: column[index] for name, column in self.columns().items()}
-
 
 def compare_schemes(
     spec: RopeSpec,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from pianalysis.arrays import IntArray
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
-
 
 LARGEST_POSITION = 2**24  # beyond it float32 merges neighbouring positions
 
@@ -23,13 +22,20 @@ def positions(length: int, before: int, gap: int) -> IntArray:
     return positions
 
 
+def device_of(model: Any) -> torch.device:
+    """Return the device that inputs go to.
+
+    Weights left on disk are "meta"; accelerate then moves the inputs itself.
+    """
+    device: torch.device = model.device
+    return torch.device("cpu") if device.type == "meta" else device
+
+
 def logits(
     checkpoint: Checkpoint, tokens: list[int], positions: IntArray, keep: int
 ) -> torch.Tensor:
     """Return the logits (keep, vocabulary) of the last ``keep`` tokens."""
-    # Weights left on disk are "meta"; accelerate then moves the inputs itself.
-    device = checkpoint.model.device
-    device = torch.device("cpu") if device.type == "meta" else device
+    device = device_of(checkpoint.model)
     ids = torch.tensor([tokens], device=device)
     with torch.inference_mode():
         # Without a mask transformers takes a gap for the border of two packed texts and hides

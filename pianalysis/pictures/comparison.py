@@ -18,7 +18,7 @@ def picture(found: SchemeComparison) -> Figure:
     for limit, ax in zip(limits, axes if len(limits) > 1 else [axes], strict=True):
         paths: dict[str, Any] = {}
         for scheme in dict.fromkeys(found.scheme):
-            row = found.row(scheme, limit)
+            row = found.only(scheme=scheme, max_coefficient=limit)
             paths[scheme] = ([row["growth"]], [row["contrast"]])
         marks.paths(
             paths,

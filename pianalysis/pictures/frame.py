@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_TICKS = 5
+
+
+def png(figure: Figure, **options: Any) -> bytes:
+    """Return a figure as PNG, the same bytes for the same figure; ``options`` go to savefig."""
+    out = io.BytesIO()
+    with style.applied():
+        figure.savefig(out, format="png", metadata={"Software": None}, **options)
+    return out.getvalue()
 
 
 def new_figure(

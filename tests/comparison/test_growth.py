@@ -33,7 +33,7 @@ def test_a_row_for_each_scheme_and_limit(small):
 def test_growth_is_the_largest_worst_case_at_the_spans_tried(small):
     spans = (64 + 0.75 * 191, 64 + 0.95 * 191, 255)
     for scheme in ("default", "linear", "yarn"):
-        row = small.row(scheme, 10.0)
+        row = small.only(scheme=scheme, max_coefficient=10.0)
         extension = named.comparable_extensions(SMALL, 256, [scheme])[scheme]
         tried = {
             float(round(span)): pia.worst_case_score(
@@ -47,17 +47,24 @@ def test_growth_is_the_largest_worst_case_at_the_spans_tried(small):
 
 def test_no_extension_grows_nothing_but_the_attention_factor():
     extensions = {"same": pia.PositionInterpolation(SMALL, 64)}
-    row = compare_schemes(SMALL, extensions, limits=[1.0]).row("same", 1.0)
+    row = compare_schemes(SMALL, extensions, limits=[1.0]).only(scheme="same", max_coefficient=1.0)
     assert row["growth"] == pytest.approx(1.0, rel=1e-9)
 
 
 def test_interpolation_is_the_stable_end_and_extrapolation_the_other(small):
     for limit in (0.3, 10.0):
-        growth = {scheme: small.row(scheme, limit)["growth"] for scheme in named.COMPARABLE}
-        multiplier = {
-            scheme: small.row(scheme, limit)["score_multiplier"] for scheme in named.COMPARABLE
+        growth = {
+            scheme: small.only(scheme=scheme, max_coefficient=limit)["growth"]
+            for scheme in named.COMPARABLE
         }
-        contrast = {scheme: small.row(scheme, limit)["contrast"] for scheme in named.COMPARABLE}
+        multiplier = {
+            scheme: small.only(scheme=scheme, max_coefficient=limit)["score_multiplier"]
+            for scheme in named.COMPARABLE
+        }
+        contrast = {
+            scheme: small.only(scheme=scheme, max_coefficient=limit)["contrast"]
+            for scheme in named.COMPARABLE
+        }
         assert min(growth, key=growth.get) == "linear"
         cold = {name: value / multiplier[name] for name, value in growth.items()}
         assert max(cold, key=cold.get) == "default"
@@ -69,11 +76,13 @@ def test_contrast_obeys_the_termwise_bound(small):
 
 
 def test_attention_factor_is_in_both_axes(small):
-    row = small.row("yarn", 0.3)
+    row = small.only(scheme="yarn", max_coefficient=0.3)
     f = 0.1 * math.log(4) + 1
     assert row["score_multiplier"] == pytest.approx(f**2)
     cold = pia.YaRN(SMALL, 256, attention_factor=1.0)
-    found = compare_schemes(SMALL, {"cold": cold}, limits=[0.3]).row("cold", 0.3)
+    found = compare_schemes(SMALL, {"cold": cold}, limits=[0.3]).row(
+        scheme="cold", max_coefficient=0.3
+    )
     assert found["contrast"] * f**2 == pytest.approx(row["contrast"], rel=1e-6)
 
 
@@ -93,7 +102,7 @@ def test_the_committed_map_is_what_the_programmes_give(rng):
         extensions = named.comparable_extensions(record.spec, target, [scheme])
         found = compare_schemes(record.spec, extensions, limits=[limit])
         for name in ("growth", "contrast", "growth_span", "contrast_termwise"):
-            again = found.row(scheme, limit)[name]
+            again = found.only(scheme=scheme, max_coefficient=limit)[name]
             assert again == pytest.approx(getattr(record, name)[index], rel=1e-5), (scheme, name)
 
 
