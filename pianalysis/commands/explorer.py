@@ -61,10 +61,8 @@ def _point(
     spec: RopeSpec, scheme: str, factor: int, limit: float
 ) -> tuple[list[float], list[float]]:
     extensions = comparable_extensions(spec, factor * spec.context_window, [scheme])
-    row = compare_schemes(spec, extensions, limits=[limit]).row(
-        scheme=scheme, max_coefficient=limit
-    )
-    return [row["growth"]], [row["contrast"]]
+    point = compare_schemes(spec, extensions, limits=[limit]).only(scheme=scheme)
+    return [point["growth"]], [point["contrast"]]
 
 
 def explorer_picture(

@@ -80,7 +80,7 @@ def test_attention_factor_is_in_both_axes(small):
     f = 0.1 * math.log(4) + 1
     assert row["score_multiplier"] == pytest.approx(f**2)
     cold = pia.YaRN(SMALL, 256, attention_factor=1.0)
-    found = compare_schemes(SMALL, {"cold": cold}, limits=[0.3]).row(
+    found = compare_schemes(SMALL, {"cold": cold}, limits=[0.3]).only(
         scheme="cold", max_coefficient=0.3
     )
     assert found["contrast"] * f**2 == pytest.approx(row["contrast"], rel=1e-6)
