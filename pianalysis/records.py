@@ -122,10 +122,10 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     >>> columns([{"form": "paper", "ratio": 1}, {"form": "sharp", "ratio": 2}])
     {'form': ('paper', 'sharp'), 'ratio': array([1., 2.])}
     """
-    found = {key: [row[key] for row in rows] for key in rows[0]}
+    table = {key: [row[key] for row in rows] for key in rows[0]}
     return {
         key: tuple(column) if isinstance(column[0], str) else np.array(column, dtype=float)
-        for key, column in found.items()
+        for key, column in table.items()
     }
 
 

@@ -83,8 +83,8 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
     >>> spans = np.array([402.0, 2000.0])
     >>> deviation_bound(PositionInterpolation(spec, 2048), spans).bound.round(3)
     array([0.282, 0.   ])
-    >>> found = deviation_bound(NTKAware(spec, 2048), spans)
-    >>> found.bound.round(1), found.trivial
+    >>> deviation = deviation_bound(NTKAware(spec, 2048), spans)
+    >>> deviation.bound.round(1), deviation.trivial
     (array([14.3, 22.7]), 64.0)
     """
     if not isinstance(extension, Extension):
@@ -109,11 +109,11 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
     multiplier = extension.attention_factor**2
     turns = multiplier * phases.rotations(extension, spans)
     grid = phases.rotations(spec, np.arange(spec.context_window, dtype=float))
-    found = [
+    rows = [
         _nearest(turn, grid, weights, _common(extension, x))
         for turn, x in zip(turns, spans, strict=True)
     ]
-    nearest, bound = np.array(found).reshape(-1, 2).T
+    nearest, bound = np.array(rows).reshape(-1, 2).T
     trivial = float((multiplier + 1.0) * weights.sum())
     return Deviation(spec, extension, spans, nearest, bound, trivial)
 

@@ -104,9 +104,9 @@ def compare_schemes(
     Examples
     --------
     >>> spec = RopeSpec(16, 100.0, 64)
-    >>> found = compare_schemes(spec, comparable_extensions(spec, 256, ["default", "linear"]),
-    ...                         limits=[1.0])
-    >>> [round(float(x), 3) for x in found.growth], [round(float(x), 3) for x in found.contrast]
+    >>> schemes = comparable_extensions(spec, 256, ["default", "linear"])
+    >>> comparison = compare_schemes(spec, schemes, limits=[1.0])
+    >>> comparison.growth.round(3).tolist(), comparison.contrast.round(3).tolist()
     ([5.496, 1.883], [0.962, 0.262])
     """
     check_spec(spec)
@@ -127,8 +127,8 @@ def compare_schemes(
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
             spread = pool.map
-        found = spread(_point, [case[1] for case in cases], [case[2] for case in cases])
-        rows = list(tqdm(found, total=len(cases), unit="case", disable=None, leave=False))
+        points = spread(_point, [case[1] for case in cases], [case[2] for case in cases])
+        rows = list(tqdm(points, total=len(cases), unit="case", disable=None, leave=False))
     table = np.array(rows).T
     return SchemeComparison(
         spec, targets.pop(), _middle(spec), tuple(case[0] for case in cases), *table
@@ -145,8 +145,13 @@ def _point(extension: Extension, limit: float) -> tuple[float, ...]:
     contrast = worst_case_contrast(spec, _middle(spec), max_coefficient=limit, extension=extension)
     return (
         limit,
-        *(grown.value, grown.lower, grown.upper, grown.span),
-        *(contrast.value, contrast.lower, contrast.upper),
+        grown.value,
+        grown.lower,
+        grown.upper,
+        grown.span,
+        contrast.value,
+        contrast.lower,
+        contrast.upper,
         float(adjacent_contrast(extension, limit)),
         extension.attention_factor**2,
         float(extension.ratios[0]),
@@ -157,8 +162,8 @@ def _growth(extension: Extension, limit: float) -> WorstCase:
     """Return the largest worst case at the spans tried."""
     first, last = extension.spec.context_window, extension.target - 1
     spans = {float(round(last - (1.0 - share) * max(last - first, 0))) for share in _TRIED}
-    found = [
+    cases = [
         worst_case_score(extension.spec, span, max_coefficient=limit, extension=extension)
         for span in sorted(spans)
     ]
-    return max(found, key=lambda case: case.lower)
+    return max(cases, key=lambda case: case.lower)

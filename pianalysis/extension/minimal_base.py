@@ -125,8 +125,8 @@ def minimal_base(length: int, rotary_dim: int) -> MinimalBase:
 
     Examples
     --------
-    >>> found = minimal_base(1024, 128)
-    >>> round(found.base, 2), found.base / found.lower < 1 + 1e-8
+    >>> smallest = minimal_base(1024, 128)
+    >>> round(smallest.base, 2), smallest.base / smallest.lower < 1 + 1e-8
     (4293.44, True)
     """
     from tqdm import tqdm

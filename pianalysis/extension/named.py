@@ -14,7 +14,13 @@ from pianalysis.rope.spec import RopeSpec
 OWN = "config"  # the scheme a config itself asks for
 # Those that follow from a specification and a target alone.
 COMPARABLE = (
-    *("default", "linear", "ntk", "dynamic", "ntk-by-parts", "yarn", "llama3"),
+    "default",
+    "linear",
+    "ntk",
+    "dynamic",
+    "ntk-by-parts",
+    "yarn",
+    "llama3",
     "base-change",
 )
 
@@ -70,10 +76,10 @@ def find_extension(
     """Return the scheme that a config itself asks for, at ``target`` or at its own; or None."""
     if name in PRESETS:
         return None
-    found = extension_from_hf(
+    own = extension_from_hf(
         name, length=target, original_length=original_length, layer_type=layer_type
     )
-    return None if isinstance(found, Unscaled) else found
+    return None if isinstance(own, Unscaled) else own
 
 
 def comparable_extensions(

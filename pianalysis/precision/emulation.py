@@ -144,5 +144,5 @@ def emulation(model: RopeSpec | Extension, pipeline: str) -> Emulation:
     """Return a named pipeline on a model."""
     if not isinstance(model, (RopeSpec, Extension)):
         raise TypeError(f"model must be a RopeSpec or an extension, got {model!r}")
-    found = low.PIPELINES[checks.choice("pipeline", pipeline, low.PIPELINES)]
-    return Emulation(model, found, low.frequency_buffer(model, found))
+    chosen = low.PIPELINES[checks.choice("pipeline", pipeline, low.PIPELINES)]
+    return Emulation(model, chosen, low.frequency_buffer(model, chosen))

@@ -110,8 +110,8 @@ def phase_error(model: RopeSpec | Extension, positions: Any, *, pipeline: str) -
     Examples
     --------
     >>> spec = RopeSpec(128, 10_000.0, 2048)
-    >>> found = phase_error(spec, [1, 100, 2047], pipeline="bfloat16-frequencies")
-    >>> found.phase_error.round(3).tolist(), found.pair.tolist()
+    >>> errors = phase_error(spec, [1, 100, 2047], pipeline="bfloat16-frequencies")
+    >>> errors.phase_error.round(3).tolist(), errors.pair.tolist()
     ([0.001, 0.122, 2.504], [1, 1, 1])
     """
     n = _positions(positions)

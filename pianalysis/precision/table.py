@@ -53,12 +53,12 @@ def tabulate_schemes(
     rows = []
     for label, pipeline in tqdm(cases, unit="case", disable=None, leave=False):
         model = extensions[label]
-        found = first_wrong(model, pipeline=pipeline, tolerance=TOLERANCE, stop=searched)
+        wrong = first_wrong(model, pipeline=pipeline, tolerance=TOLERANCE, stop=searched)
         errors = phase_error(model, np.arange(target), pipeline=pipeline)
         rows.append(
             (
-                math.inf if found.first is None else found.first,
-                math.inf if found.always is None else found.always,
+                math.inf if wrong.first is None else wrong.first,
+                math.inf if wrong.always is None else wrong.always,
                 errors.phase_error.max(),
                 errors.score_error.max(),
             )

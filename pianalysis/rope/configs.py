@@ -28,8 +28,12 @@ ROPE_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"factor", "original_max_position_embeddings"}),
         frozenset(
             {
-                *("attention_factor", "beta_fast", "beta_slow"),
-                *("mscale", "mscale_all_dim", "truncate"),
+                "attention_factor",
+                "beta_fast",
+                "beta_slow",
+                "mscale",
+                "mscale_all_dim",
+                "truncate",
                 "finetuned",  # in YaRN's own published configs; no frequency depends on it
             }
         ),
@@ -90,9 +94,28 @@ _SPELLINGS = frozenset(_READ - {"hidden_size", "num_attention_heads"})
 
 # What a class fills in when its file leaves the key out.
 _TEN_THOUSAND = (
-    *("llama", "mistral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi", "phi3", "gemma"),
-    *("gemma2", "gpt_neox", "gptj", "codegen", "falcon", "stablelm", "olmo", "olmo2"),
-    *("starcoder2", "granite", "internlm2", "deepseek_v2", "deepseek_v3"),
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "phi",
+    "phi3",
+    "gemma",
+    "gemma2",
+    "gpt_neox",
+    "gptj",
+    "codegen",
+    "falcon",
+    "stablelm",
+    "olmo",
+    "olmo2",
+    "starcoder2",
+    "granite",
+    "internlm2",
+    "deepseek_v2",
+    "deepseek_v3",
 )
 _DEFAULT_BASE = dict.fromkeys(_TEN_THOUSAND, 10000.0)
 _DEFAULT_FRACTION = {"gpt_neox": 0.25, "stablelm": 0.25, "phi": 0.5, "glm": 0.5, "glm4": 0.5}
@@ -191,19 +214,19 @@ def _check_top_level(config: Mapping[str, Any]) -> None:
 
 def _rope_dict(config: Mapping[str, Any], layer_type: str | None) -> dict[str, Any]:
     """Return the scheme's own dict, of the layer type asked for, flat."""
-    found = {}
+    given = {}
     for name in ("rope_parameters", "rope_scaling"):
         value = config.get(name)
         if value is not None and not isinstance(value, Mapping):
             raise ValueError(f"{name} must be an object or null, got {value!r}")
         if value:
-            found[name] = dict(value)
-    if len(found) == 2 and found["rope_parameters"] != found["rope_scaling"]:
+            given[name] = dict(value)
+    if len(given) == 2 and given["rope_parameters"] != given["rope_scaling"]:
         raise ValueError(
             "rope_parameters and rope_scaling must agree when both are given, "
-            f"got {found['rope_parameters']} and {found['rope_scaling']}"
+            f"got {given['rope_parameters']} and {given['rope_scaling']}"
         )
-    parameters: dict[str, Any] = next(iter(found.values()), {})
+    parameters: dict[str, Any] = next(iter(given.values()), {})
     nested = {k: v for k, v in parameters.items() if isinstance(v, Mapping)}
     if not nested and layer_type == "sliding_attention" and _two_bases(config):
         return {}  # in these files the scheme is that of the full-attention layers
@@ -270,13 +293,13 @@ def _rope_type(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
     return rope_type
 
 
-def _agreed(name: str, found: Mapping[str, Any]) -> Any:
+def _agreed(name: str, places: Mapping[str, Any]) -> Any:
     """Return the one value that all places give for ``name``, or None."""
-    given = {place: value for place, value in found.items() if value is not None}
+    given = {place: value for place, value in places.items() if value is not None}
     values = list(given.values())
     if any(value != values[0] for value in values[1:]):
-        places = ", ".join(f"{place} = {value!r}" for place, value in given.items())
-        raise ValueError(f"{name} must be the same wherever it is given, got {places}")
+        listed = ", ".join(f"{place} = {value!r}" for place, value in given.items())
+        raise ValueError(f"{name} must be the same wherever it is given, got {listed}")
     return values[0] if values else None
 
 
@@ -292,9 +315,9 @@ def _base(
         return checks.real(
             "rope_theta", two[checks.choice("layer_type", layer_type, two)], above=1.0
         )
-    found = {f"rope_parameters.{k}": parameters.get(k) for k in ("rope_theta",)}
-    found |= {k: config.get(k) for k in ("rope_theta", "rotary_emb_base")}
-    base = _agreed("the RoPE base", found)
+    places = {f"rope_parameters.{k}": parameters.get(k) for k in ("rope_theta",)}
+    places |= {k: config.get(k) for k in ("rope_theta", "rotary_emb_base")}
+    base = _agreed("the RoPE base", places)
     if base is None:
         base = _DEFAULT_BASE.get(str(config.get("model_type")))
     if base is None:
@@ -333,13 +356,13 @@ def _head_dim(config: Mapping[str, Any], layer_type: str | None = None) -> int:
 def _fraction(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> float:
     if config.get("qk_rope_head_dim") is not None:
         return 1.0
-    found = {"rope_parameters.partial_rotary_factor": parameters.get("partial_rotary_factor")}
-    found |= {k: config.get(k) for k in ("partial_rotary_factor", "rotary_pct")}
+    places = {"rope_parameters.partial_rotary_factor": parameters.get("partial_rotary_factor")}
+    places |= {k: config.get(k) for k in ("partial_rotary_factor", "rotary_pct")}
     if config.get("rotary_dim") is not None:
-        found["rotary_dim / head_dim"] = checks.whole(
+        places["rotary_dim / head_dim"] = checks.whole(
             "rotary_dim", config["rotary_dim"]
         ) / _head_dim(config)
-    fraction = _agreed("the rotary fraction", found)
+    fraction = _agreed("the rotary fraction", places)
     if fraction is None:
         fraction = _DEFAULT_FRACTION.get(str(config.get("model_type")), 1.0)
     return checks.real("partial_rotary_factor", fraction, above=0.0, at_most=1.0)

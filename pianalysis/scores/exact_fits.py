@@ -70,9 +70,9 @@ def exact_fit_spread(spec: RopeSpec, s: Any, *, relative_radius: float = 1e-12) 
     relative_radius = checks.real("relative_radius", relative_radius, at_least=1e-15, at_most=0.1)
     bits = 256
     while bits <= _MOST_BITS:
-        found = _spread_at(spec, spans, bits, relative_radius)
-        if found is not None:
-            return ExactFitSpread(spec, bits, spans, *found)
+        spread = _spread_at(spec, spans, bits, relative_radius)
+        if spread is not None:
+            return ExactFitSpread(spec, bits, spans, *spread)
         bits *= 2
     raise ValueError(
         f"spec must need at most {_MOST_BITS} bits for an enclosure, got {spec}: "
@@ -150,8 +150,8 @@ def design_condition(spec: RopeSpec) -> DesignCondition:
 
     Examples
     --------
-    >>> found = design_condition(RopeSpec(16, 100.0, 64))
-    >>> bool(found.log10_lower < found.log10_upper < found.log10_lower + 1)
+    >>> condition = design_condition(RopeSpec(16, 100.0, 64))
+    >>> bool(condition.log10_lower < condition.log10_upper < condition.log10_lower + 1)
     True
     """
     import flint

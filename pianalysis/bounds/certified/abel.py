@@ -180,8 +180,8 @@ def smallest_at_integers(spec: RopeSpec, stop: int, *, start: int = 0) -> Smalle
 
     Examples
     --------
-    >>> found = smallest_at_integers(RopeSpec(128, 10_000.0, 2048), 4096)
-    >>> found.value.decimal[:20], found.location_lower
+    >>> smallest = smallest_at_integers(RopeSpec(128, 10_000.0, 2048), 4096)
+    >>> smallest.value.decimal[:20], smallest.location_lower
     ('[142.836217346209069', array([3643.]))
     """
     import flint

@@ -36,10 +36,10 @@ def theta_square_sum(spec: RopeSpec) -> Interval:
 
     Examples
     --------
-    >>> found = theta_square_sum(RopeSpec(128, 10_000.0, 2048))
-    >>> found.decimal
+    >>> total = theta_square_sum(RopeSpec(128, 10_000.0, 2048))
+    >>> total.decimal
     '[3.998308025299825234194662 +/- ...]'
-    >>> found.width < 1e-15
+    >>> total.width < 1e-15
     True
     """
     check_spec(spec)
@@ -212,8 +212,8 @@ def paper_bound_threshold(head_dim: int) -> Interval:
 
     Examples
     --------
-    >>> found = paper_bound_threshold(128)
-    >>> found.decimal[:17], found.width < 1e-14
+    >>> threshold = paper_bound_threshold(128)
+    >>> threshold.decimal[:17], threshold.width < 1e-14
     ('[7.16546249735650', True)
     """
     import flint

@@ -83,8 +83,8 @@ def first_span_below(
 
     Examples
     --------
-    >>> found = first_span_below(RopeSpec(128, 10_000.0, 2048), stop=5000)
-    >>> found.integer, round(found.real.lower, 6), found.real.width < 1e-8
+    >>> below = first_span_below(RopeSpec(128, 10_000.0, 2048), stop=5000)
+    >>> below.integer, round(below.real.lower, 6), below.real.width < 1e-8
     (4861, 4505.680502, True)
     """
     check_spec(spec)
@@ -94,12 +94,12 @@ def first_span_below(
     integer = _first_integer(spec, level, stop)
     ratio = real = None
     if integer is not None:
-        found = integer  # for the closure
+        at = integer  # for the closure
 
         def quotient() -> Any:
             import flint
 
-            ball = certain.abel_ball(exact_frequencies(spec), flint.arb(found))
+            ball = certain.abel_ball(exact_frequencies(spec), flint.arb(at))
             return ball / spec.rotary_dim
 
         ratio = enclose(f"B({integer}) / d", spec, quotient)
@@ -158,9 +158,9 @@ def _first_real(spec: RopeSpec, level: float, stop: float, tolerance: float) -> 
         while worth_halving(cells, before, spec.pairs):
             before = cells.shape[1]
             cells = _undecided(halve(spec, cells), low, high, steepest, error)
-        found = _first_in_balls(spec, level, cells[:2].T, tolerance)
-        if found is not None:
-            return found
+        first = _first_in_balls(spec, level, cells[:2].T, tolerance)
+        if first is not None:
+            return first
     return None
 
 

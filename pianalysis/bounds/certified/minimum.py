@@ -66,16 +66,16 @@ def smallest_abel_sum(
     Examples
     --------
     >>> spec = RopeSpec(128, 10_000.0, 2048)
-    >>> found = smallest_abel_sum(spec, 3600.0, 3700.0)
-    >>> found.value.decimal[:14], found.location_lower.round(6)
+    >>> smallest = smallest_abel_sum(spec, 3600.0, 3700.0)
+    >>> smallest.value.decimal[:14], smallest.location_lower.round(6)
     ('[142.697280730', array([3642.89426]))
     """
     start, stop = _check_interval(spec, start, stop)
     tolerance = checks.real("tolerance", tolerance, at_least=1e-12, at_most=1.0)
     if spec.pairs == 1:  # B is the constant 1
-        found = enclose(f"min B on [{start!r}, {stop!r}]", spec, lambda: exactly(1))
+        value = enclose(f"min B on [{start!r}, {stop!r}]", spec, lambda: exactly(1))
         ends = np.array([start]), np.array([stop])
-        return SmallestAbelSum(spec, "reals", start, stop, found, *ends)
+        return SmallestAbelSum(spec, "reals", start, stop, value, *ends)
     steepest, error = certain.lipschitz(spec), certain.float_error(spec.pairs)
     best = np.inf
     kept: list[FloatArray] = []
@@ -94,8 +94,8 @@ def smallest_abel_sum(
         cells = cells[:, cell_floor(cells, steepest, error) <= best]
     value, pieces, bits = _minimum_in_balls(spec, cells[:2].T, start, stop, tolerance)
     lower, upper = np.array(pieces).T
-    found = interval(f"min B on [{start!r}, {stop!r}]", spec, value, bits)
-    return SmallestAbelSum(spec, "reals", start, stop, found, lower, upper)
+    enclosed = interval(f"min B on [{start!r}, {stop!r}]", spec, value, bits)
+    return SmallestAbelSum(spec, "reals", start, stop, enclosed, lower, upper)
 
 
 def exactly(value: int) -> Any:

@@ -74,8 +74,8 @@ def ratio_readings(
 
     Examples
     --------
-    >>> found = ratio_readings(RopeSpec(128, 10_000.0, 2048), [2048])
-    >>> found.lower.round(4), bool((found.upper - found.lower < 1e-12).all())
+    >>> readings = ratio_readings(RopeSpec(128, 10_000.0, 2048), [2048])
+    >>> readings.lower.round(4), bool((readings.upper - readings.lower < 1e-12).all())
     (array([589.4618, 512.2167, 129.5873, 829.6529]), True)
     """
     check_spec(spec)
@@ -84,16 +84,16 @@ def ratio_readings(
     rows = []
     bits = 0
     for form in ratio.FORMS:
-        found = bound_ratio(spec, form=form)
-        bits = max(bits, found.bits)
-        rows.append((form, 0, found.lower, found.upper, nan, nan, nan))
+        enclosed = bound_ratio(spec, form=form)
+        bits = max(bits, enclosed.bits)
+        rows.append((form, 0, enclosed.lower, enclosed.upper, nan, nan, nan))
     for size in sizes:
         smallest = smallest_at_integers(spec, size)
         at = float(smallest.location_lower[0])
-        found = enclose(f"2 min B over [0, {size})", spec, partial(_reading, spec, at))
-        bits = max(bits, found.bits)
+        twice = enclose(f"2 min B over [0, {size})", spec, partial(_reading, spec, at))
+        bits = max(bits, twice.bits)
         value = smallest.value
-        rows.append(("smallest B", size, found.lower, found.upper, value.lower, value.upper, at))
+        rows.append(("smallest B", size, twice.lower, twice.upper, value.lower, value.upper, at))
     names, *numbers = zip(*rows, strict=True)
     return CertifiedReadings(spec, bits, tuple(names), *(np.array(x, float) for x in numbers))
 

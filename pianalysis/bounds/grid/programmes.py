@@ -143,7 +143,7 @@ def _least_weights(basis: Basis, r: int, allowed: float) -> FloatArray | None:
     wanted = basis.coarse ** (2 * r) / allowed
     rows = np.block([[cosines, -cosines], [-cosines, cosines]])
     limits = np.concatenate([1.0 + wanted, 1.0 - wanted])
-    found = linprog(np.ones(rows.shape[1]), A_ub=rows, b_ub=limits, method="highs")
-    if found.x is None:
+    optimum = linprog(np.ones(rows.shape[1]), A_ub=rows, b_ub=limits, method="highs")
+    if optimum.x is None:
         return None
-    return np.asarray(found.x[: basis.frequencies.size] - found.x[basis.frequencies.size :])
+    return np.asarray(optimum.x[: basis.frequencies.size] - optimum.x[basis.frequencies.size :])

@@ -142,8 +142,8 @@ def local_grid_constant(neighbours: int = 16, tolerance: float = 1e-4) -> LocalG
 
     Examples
     --------
-    >>> found = local_grid_constant(neighbours=8, tolerance=1e-3)
-    >>> round(found.alpha, 3), found.eps <= 1e-3, found.weights.size
+    >>> constant = local_grid_constant(neighbours=8, tolerance=1e-3)
+    >>> round(constant.alpha, 3), constant.eps <= 1e-3, constant.weights.size
     (1.163, True, 16)
 
     Random scores at s = 20.3, from their values at 13..28:
@@ -151,8 +151,8 @@ def local_grid_constant(neighbours: int = 16, tolerance: float = 1e-4) -> LocalG
     >>> from pianalysis import RopeSpec, attention_score
     >>> spec, rng = RopeSpec(128, 10_000.0, 2048), np.random.default_rng(0)
     >>> h = rng.standard_normal((200, 64)) + 1j * rng.standard_normal((200, 64))
-    >>> on_grid = np.abs(attention_score(spec, h, 20 + found.offset)).max(axis=1)
-    >>> bound = found.alpha * on_grid + found.eps * np.abs(h).sum(axis=1)
+    >>> on_grid = np.abs(attention_score(spec, h, 20 + constant.offset)).max(axis=1)
+    >>> bound = constant.alpha * on_grid + constant.eps * np.abs(h).sum(axis=1)
     >>> bool((np.abs(attention_score(spec, h, [20.3]))[:, 0] <= bound).all())
     True
     """

@@ -111,15 +111,15 @@ def _bits_needed(spec: RopeSpec) -> int:
     while bits <= _MOST_BITS:
         with flint.ctx.workprec(bits):
             try:
-                found = [
+                inverses = [
                     block.inv()
                     for block in normal_blocks(exact_frequencies(spec), spec.context_window)
                 ]
             except ZeroDivisionError:
-                found = []
-            if found:
+                inverses = []
+            if inverses:
                 largest = max(
-                    abs(inverse[i, i]).upper() for inverse in found for i in range(spec.pairs)
+                    abs(inverse[i, i]).upper() for inverse in inverses for i in range(spec.pairs)
                 )
                 condition = float((largest * spec.context_window * spec.pairs).log()) / math.log(2)
                 return max(_LEAST_BITS, int(condition) + _GUARD_BITS)

@@ -17,7 +17,7 @@ import numpy as np
 from pianalysis import checks
 from pianalysis.arrays import ComplexArray, FloatArray
 from pianalysis.bounds.worst_case.certificate import downward, upward
-from pianalysis.bounds.worst_case.programme import BITS, Found, Objective, solve
+from pianalysis.bounds.worst_case.programme import BITS, BothSides, Objective, solve
 from pianalysis.records import Record
 from pianalysis.rope.phases import Rotary
 from pianalysis.rope.spec import RopeSpec, check_spec
@@ -155,8 +155,8 @@ def worst_case_score(
     True
     """
     span, limit, model = _checked(spec, s, max_coefficient, extension)
-    found = solve(spec, Objective(model, span, contrast=False), limit)
-    return _record(spec, extension, "score", span, limit, found)
+    both = solve(spec, Objective(model, span, contrast=False), limit)
+    return _record(spec, extension, "score", span, limit, both)
 
 
 def worst_case_contrast(
@@ -209,8 +209,8 @@ def worst_case_contrast(
     span, limit, model = _checked(spec, s, max_coefficient, extension)
     if not np.any(model.frequencies):
         raise ValueError(f"extension must turn at least one pair, got {extension}")
-    found = solve(spec, Objective(model, span, contrast=True), limit)
-    return _record(spec, extension, "contrast", span, limit, found)
+    both = solve(spec, Objective(model, span, contrast=True), limit)
+    return _record(spec, extension, "contrast", span, limit, both)
 
 
 def _checked(
@@ -252,32 +252,32 @@ def _checked(
 
 
 def _record(
-    spec: RopeSpec, extension: Any, quantity: str, span: float, limit: float, found: Found
+    spec: RopeSpec, extension: Any, quantity: str, span: float, limit: float, both: BothSides
 ) -> WorstCase:
     import flint
 
-    with flint.ctx.workprec(max(found.bits, BITS)):
+    with flint.ctx.workprec(max(both.bits, BITS)):
         ten = flint.arb(10).log()
-        low, high = found.attained.log() / ten, found.bound.log() / ten
-        gap = found.bound.upper() / found.attained.lower() - 1
-    nodes = np.flatnonzero(found.weights)
+        low, high = both.attained.log() / ten, both.bound.log() / ten
+        gap = both.bound.upper() / both.attained.lower() - 1
+    nodes = np.flatnonzero(both.weights)
     return WorstCase(
-        spec,
-        extension,
-        quantity,
-        span,
-        limit,
-        found.status or ("optimal" if gap < _GAP else "loose"),
-        found.certificate,
-        found.bits,
-        found.rounds,
-        float(found.attained.mid()),
-        min(downward(found.attained), float(np.finfo(float).max)),
-        upward(found.bound),
-        float(low.mid()),
-        downward(low),
-        upward(high),
-        np.array([complex(float(re.mid()), float(im.mid())) for re, im in found.h]),
-        found.digits,
-        DualWeights(nodes.astype(float), found.weights[nodes]),
+        spec=spec,
+        extension=extension,
+        quantity=quantity,
+        span=span,
+        max_coefficient=limit,
+        status=both.status or ("optimal" if gap < _GAP else "loose"),
+        certificate=both.certificate,
+        bits=both.bits,
+        rounds=both.rounds,
+        value=float(both.attained.mid()),
+        lower=min(downward(both.attained), float(np.finfo(float).max)),
+        upper=upward(both.bound),
+        log10_value=float(low.mid()),
+        log10_lower=downward(low),
+        log10_upper=upward(high),
+        coefficients=np.array([complex(float(re.mid()), float(im.mid())) for re, im in both.h]),
+        digits=both.digits,
+        dual=DualWeights(nodes.astype(float), both.weights[nodes]),
     )

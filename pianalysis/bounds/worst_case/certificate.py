@@ -87,8 +87,8 @@ def grid_scores(spec: RopeSpec, h: Coefficients, bits: int) -> list[Any]:
         turned = [[z * turn for z, turn in zip(plain, row, strict=True)] for row in tables.anchors]
         real = flint.arb_mat([[z.real for z in row] for row in turned])
         imaginary = flint.arb_mat([[z.imag for z in row] for row in turned])
-        found: list[Any] = (real * tables.cosines - imaginary * tables.sines).entries()
-    return found[: spec.context_window]
+        scores: list[Any] = (real * tables.cosines - imaginary * tables.sines).entries()
+    return scores[: spec.context_window]
 
 
 def objective(h: Coefficients, terms: list[Any]) -> Any:
@@ -104,11 +104,11 @@ def excess(spec: RopeSpec, h: Coefficients, limit: float, bits: int) -> float:
     import flint
 
     with flint.ctx.workprec(bits):
-        found = [upward(abs(a)) for a in grid_scores(spec, h, bits)]
+        excesses = [upward(abs(a)) for a in grid_scores(spec, h, bits)]
         if math.isfinite(limit):
             bound = _number(limit)
-            found += [upward(flint.acb(re, im).abs_upper() / bound) for re, im in h]
-    return max(found)
+            excesses += [upward(flint.acb(re, im).abs_upper() / bound) for re, im in h]
+    return max(excesses)
 
 
 def feasible(

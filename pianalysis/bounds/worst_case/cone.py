@@ -29,12 +29,12 @@ class Optimum:
     rounds: int
 
 
-def coefficients(basis: GridBasis, found: Optimum) -> list[tuple[Any, Any]]:
+def coefficients(basis: GridBasis, optimum: Optimum) -> list[tuple[Any, Any]]:
     """Return (Re h_j, Im h_j) turned to the grid's centre, exact products of V and D t."""
     import flint
 
     pairs = basis.spec.pairs
-    amplitude = [flint.arb(float(x)) for x in found.coordinates * found.scale]
+    amplitude = [flint.arb(float(x)) for x in optimum.coordinates * optimum.scale]
     even = basis.mixing[0] * flint.arb_mat([[x] for x in amplitude[:pairs]])
     odd = basis.mixing[1] * flint.arb_mat([[x] for x in amplitude[pairs:]])
     return [(x, -y) for x, y in zip(even.entries(), odd.entries(), strict=True)]
@@ -145,9 +145,9 @@ def _clarabel(
     settings.tol_gap_abs = settings.tol_gap_rel = tolerance
     settings.tol_feas = min(tolerance, 1e-5)
     quadratic = sparse.csc_matrix((size, size))
-    found = clarabel.DefaultSolver(quadratic, -gain, constraint, offset, kinds, settings).solve()
-    dual = np.array(found.z)
-    return np.array(found.x), dual[1 : 2 * count : 2], gain - dual @ constraint
+    solution = clarabel.DefaultSolver(quadratic, -gain, constraint, offset, kinds, settings).solve()
+    dual = np.array(solution.z)
+    return np.array(solution.x), dual[1 : 2 * count : 2], gain - dual @ constraint
 
 
 def _vertex(grid: FloatArray, gain: FloatArray, weights: FloatArray) -> IntArray:

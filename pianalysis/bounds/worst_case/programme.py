@@ -38,7 +38,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class BothSides:
     """Both sides as Arb balls, with what they rest on."""
 
     status: str
@@ -52,15 +52,15 @@ class Found:
     weights: FloatArray
 
 
-def solve(spec: RopeSpec, objective: Objective, limit: float) -> Found:
+def solve(spec: RopeSpec, objective: Objective, limit: float) -> BothSides:
     """Maximise over |a(n)| <= 1 on the grid and |h_j| <= limit, and certify both sides."""
-    found = _closed_form(spec, objective, limit)
-    if found is not None:
-        return found
+    known = _closed_form(spec, objective, limit)
+    if known is not None:
+        return known
     return (_vertex if math.isinf(limit) else _cones)(spec, objective, limit)
 
 
-def _closed_form(spec: RopeSpec, objective: Objective, limit: float) -> Found | None:
+def _closed_form(spec: RopeSpec, objective: Objective, limit: float) -> BothSides | None:
     """Return the optimum where it needs no programme: every term in phase, or s a grid point."""
     import flint
 
@@ -90,7 +90,7 @@ def _closed_form(spec: RopeSpec, objective: Objective, limit: float) -> Found | 
         )
         attained = certificate.objective(h, terms)
     status = "coefficients" if small or node is None else "grid point"
-    return Found(status, "closed form", BITS, 0, h, (), attained, bound, weights)
+    return BothSides(status, "closed form", BITS, 0, h, (), attained, bound, weights)
 
 
 def _grid_point(spec: RopeSpec, objective: Objective) -> int | None:
@@ -104,7 +104,7 @@ def _grid_point(spec: RopeSpec, objective: Objective) -> int | None:
     return None
 
 
-def _cones(spec: RopeSpec, objective: Objective, limit: float) -> Found:
+def _cones(spec: RopeSpec, objective: Objective, limit: float) -> BothSides:
     import flint
 
     basis = grid_basis(spec)
@@ -121,10 +121,10 @@ def _cones(spec: RopeSpec, objective: Objective, limit: float) -> Found:
     bounds = [certificate.dual_bound(spec, terms, w, limit, BITS) for w in optimum.weights]
     best = int(bounds[1].upper() < bounds[0].upper())
     bound, weights = bounds[best], optimum.weights[best]
-    return Found("", "dual weights", BITS, optimum.rounds, h, text, attained, bound, weights)
+    return BothSides("", "dual weights", BITS, optimum.rounds, h, text, attained, bound, weights)
 
 
-def _vertex(spec: RopeSpec, objective: Objective, limit: float) -> Found:
+def _vertex(spec: RopeSpec, objective: Objective, limit: float) -> BothSides:
     """Solve H = inf: d grid points fix both sides, h by a(n) = +-1 there and w exactly."""
     import flint
 
@@ -144,5 +144,7 @@ def _vertex(spec: RopeSpec, objective: Objective, limit: float) -> Found:
         weights = np.zeros(spec.context_window)
         largest = float(np.finfo(float).max)
         weights[nodes] = np.clip([float(w.mid()) for w in exact], -largest, largest)
-        return Found("", "active system", bits, optimum.rounds, h, text, attained, bound, weights)
+        return BothSides(
+            "", "active system", bits, optimum.rounds, h, text, attained, bound, weights
+        )
     raise ValueError(f"spec must have an active system regular at {bits} bits, got {spec}")
