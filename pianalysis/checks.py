@@ -132,7 +132,8 @@ def coefficients(value: Any, pairs: int, name: str = "h") -> ComplexArray:
     out = array(name, value, allow_complex=True)
     if out.ndim == 0 or out.shape[-1] != pairs:
         raise ValueError(
-            f"{name} must have its last axis of length head_dim/2 = {pairs}, got shape {out.shape}"
+            f"{name} must have its last axis of length {pairs}, half the rotary dimension, "
+            f"got shape {out.shape}"
         )
     return out.astype(np.complex128)
 

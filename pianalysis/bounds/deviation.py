@@ -48,8 +48,9 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
         \bigl| f^2 e^{i s \theta'_j} - (1-u) e^{i n \theta_j} - u e^{i (n+1) \theta_j} \bigr|,
         \qquad n = \lfloor t \rfloor,\; u = t - n
 
-    For Position Interpolation t = s L / L' and each term is the sharp one of
-    :func:`~.interpolation_bound`; its last spans, with t beyond L - 1, are compared with a(L - 1).
+    For Position Interpolation t = s L / L' gives the sharp form of
+    :func:`~pianalysis.bounds.interpolation.interpolation_bound`; the minimum lies within 0.01 tokens
+    of it and a little lower, but for the last spans, whose t lies beyond L - 1.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
 
 
 def _common(extension: Extension, span: float) -> float | None:
-    """Return the trained span that all pairs agree on, None where they do not."""
+    """Return the trained span nearest to the one that all pairs agree on, None without one."""
     ratios = extension.ratios
     if np.ptp(ratios) > 1e-12:
         return None
@@ -139,9 +140,9 @@ def _nearest(
         chord = (n + 1 - t) * grid[n] + (t - n) * grid[n + 1]
         return float(weights @ np.abs(turn - chord))
 
-    if common is not None:
-        return common, distance(common)
-    best, least = 0.0, np.inf
+    best, least = (0.0, np.inf) if common is None else (common, distance(common))
+    if least == 0.0:
+        return best, least
     for u in np.arange(_COARSE) / _COARSE:
         chords = (1.0 - u) * grid[:-1] + u * grid[1:]
         values = np.abs(turn - chords) @ weights

@@ -74,7 +74,8 @@ def interpolation_bound(
     -----
     *Assumptions*: only the frequencies of ``spec`` and |h_j| (or max|h_j|); nothing about where
     the scores were trained. *Tight*: "sharp" is the supremum over all h with |h_j| <= H, attained;
-    "weighted" is attained to second order in u v for h whose terms curve together. *Vacuous*: the
+    "weighted" is approached by h whose terms curve together as the cell narrows, to relative order
+    (theta_0 w)^2 for a cell of width w, wherever in it s lies. *Vacuous*: the
     max|h| forms exceed what a trained head does by orders of magnitude when |h| sits on slow pairs;
     every form is vacuous once it exceeds 2 sum|h_j|, which happens for cells wider than a few
     tokens. Order, always: observed <= weighted <= corrected and observed <= sharp <= corrected.
@@ -166,7 +167,8 @@ def _sharp(spec: RopeSpec, before: FloatArray, after: FloatArray) -> FloatArray:
 def theta_square_sum(spec: RopeSpec) -> float:
     r"""Return sum_j theta_j^2 = (1 - c^-2) / (1 - c^(-4/d)), the largest |a''| for max|h| = 1.
 
-    The geometric sum of Eq. 13 kept exact; the paper bounds it by d / (4 ln c), which is smaller.
+    The geometric sum of Eq. 13 kept exact; the paper bounds it by d / (4 ln c). That is
+    smaller, hence no bound, for every base above a threshold (6.03 at d = 128), larger below it.
 
     Examples
     --------
@@ -182,6 +184,11 @@ def grid_constant(model: Rotary) -> float:
 
     If M bounds |a(n)| at every integer n, then |a(s)| <= M / cos(theta_0 / 2) at every real s, for
     every d, base and h with theta_0 < pi.
+
+    Raises
+    ------
+    ValueError
+        theta_0 >= pi (LongRoPE with factors below 1 can have it): integers then miss a turn.
 
     Notes
     -----
@@ -202,7 +209,12 @@ def grid_constant(model: Rotary) -> float:
     >>> round(grid_constant(RopeSpec(128, 10_000.0, 2048)), 4)
     1.1395
     """
-    return 1.0 / math.cos(float(phases.check_rotary(model).frequencies.max()) / 2.0)
+    fastest = float(phases.check_rotary(model).frequencies.max())
+    if fastest >= math.pi:
+        raise ValueError(
+            f"model must have frequencies below pi for a grid constant, got {fastest:g}"
+        )
+    return 1.0 / math.cos(fastest / 2.0)
 
 
 def adjacent_contrast(model: Rotary, h: Any = 1.0) -> FloatArray:

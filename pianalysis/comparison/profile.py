@@ -102,7 +102,8 @@ def critical_base(spec: RopeSpec, target: int) -> float:
     Raises
     ------
     ValueError, TypeError
-        A window of 6 tokens or fewer, in which no pair completes a turn; a target below the window.
+        A window of 6 tokens or fewer, in which no pair completes a turn; a target below the window;
+        a base beyond float64 (short windows with long targets), with its logarithm.
 
     Examples
     --------
@@ -120,8 +121,10 @@ def critical_base(spec: RopeSpec, target: int) -> float:
         raise ValueError(
             f"target must be at least the context window {spec.context_window}, got {target}"
         )
-    power = _log_turns(target) / _log_turns(spec.context_window)
-    return math.exp(min(power * math.log(spec.base), math.log(np.finfo(float).max)))
+    log_base = _log_turns(target) / _log_turns(spec.context_window) * math.log(spec.base)
+    if log_base >= math.log(np.finfo(float).max):
+        raise ValueError(f"target must have a critical base within float64, got e^{log_base:.6g}")
+    return math.exp(log_base)
 
 
 def scheme_profile(extension: Extension) -> SchemeProfile:
@@ -140,17 +143,21 @@ def scheme_profile(extension: Extension) -> SchemeProfile:
     -----
     The attention factor f multiplies every score by f^2, so the logarithm of the ratio of two
     attention weights grows by the factor f^2 too: a softmax at temperature 1/f^2. A pair that
-    turned fully in training has met every phase; one that did not has met [0, L theta_j), and
-    Position Interpolation, with L' theta'_j = L theta_j, is the scheme that adds none.
+    turned fully in training has met every phase; one that did not has met [0, L theta_j). A scheme
+    adds none where it slows each such pair by L'/L or more: Position Interpolation always, YaRN,
+    NTK-by-parts and Llama 3 where their ramp ends at one turn or above; NTK-aware scaling does so
+    for the slowest pair alone.
     ``served_length`` is sought up to the target, at most 2**20.
 
     Examples
     --------
-    >>> from pianalysis import NTKAware, PositionInterpolation, Unscaled
+    >>> from pianalysis import NTKAware, PositionInterpolation, Unscaled, YaRN
     >>> spec = RopeSpec(128, 10_000.0, 2048)
     >>> [scheme_profile(scheme(spec, 8192)).unseen_pairs
     ...  for scheme in (Unscaled, NTKAware, PositionInterpolation)]
     [23, 22, 0]
+    >>> scheme_profile(YaRN(spec, 8192)).unseen_pairs
+    0
     """
     if not isinstance(extension, Extension):
         raise TypeError(f"extension must be an extension of a RopeSpec, got {extension!r}")

@@ -138,9 +138,12 @@ class YaRN(Scaled):
     Raises
     ------
     ValueError
-        Besides what PositionInterpolation refuses: beta_slow not below beta_fast, or a window in
-        which no pair could turn beta_slow times (L <= 2 pi beta_slow). There the published ramp
-        runs backwards and would leave every pair alone.
+        Besides what PositionInterpolation refuses: beta_slow not below beta_fast, and the two ends
+        at which the published ramp means the opposite of what it says. In a window in which no
+        pair could turn beta_slow times (L <= 2 pi beta_slow) it runs backwards and leaves every
+        pair alone, or, where ceil i(beta_slow) is 0, interpolates all but the first. Where even the
+        clipped end d - 1 lies before a (every pair turns far more than beta_fast times) it runs
+        backwards too and would interpolate every pair.
 
     Notes
     -----
@@ -178,6 +181,13 @@ class YaRN(Scaled):
                 object.__setattr__(self, name, value)
         if not isinstance(self.truncate, bool):
             raise TypeError(f"truncate must be True or False, got {self.truncate!r}")
+        first, last = self._ends()
+        if first > last:
+            raise ValueError(
+                "beta_fast must be a number of turns that some pair falls short of, or YaRN's ramp "
+                f"runs backwards and interpolates every pair, got {self.beta_fast:g} with "
+                f"context_window {self.spec.context_window} and base {self.spec.base:g}"
+            )
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
         attention = checks.real("attention_factor", attention, above=0.0)
@@ -186,14 +196,18 @@ class YaRN(Scaled):
     @property
     def ratios(self) -> FloatArray:
         """gamma_j + (1 - gamma_j) / k, float64 (d/2,)."""
-        first, last = self._pair_turning(self.beta_fast), self._pair_turning(self.beta_slow)
-        if self.truncate:
-            first, last = math.floor(first), math.ceil(last)
-        first, last = max(first, 0.0), min(last, self.spec.rotary_dim - 1.0)
+        first, last = self._ends()
         if first == last:
             last += 0.001
         ramp = np.clip((np.arange(self.spec.pairs) - first) / (last - first), 0.0, 1.0)
         return _between(1.0 - ramp, self.factor)
+
+    def _ends(self) -> tuple[float, float]:
+        """Return a and b, the first and the last pair of the ramp, clipped as published."""
+        first, last = self._pair_turning(self.beta_fast), self._pair_turning(self.beta_slow)
+        if self.truncate:
+            first, last = math.floor(first), math.ceil(last)
+        return max(first, 0.0), min(last, self.spec.rotary_dim - 1.0)
 
     def _pair_turning(self, turns: float) -> float:
         """Return the index of the pair, as a real number, that turns so often in the window."""

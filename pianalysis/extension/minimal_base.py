@@ -27,7 +27,7 @@ from pianalysis.rope.spec import LARGEST_HEAD_DIM, RopeSpec
 LONGEST = 2**22
 _CHUNK = 1 << 16
 _WITNESSES = 128
-_WIDTH = 1e-9  # relative, of the answer's enclosure
+_WIDTH = 1e-9  # in ln c: the shortest step; the answer is enclosed to twice that
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,10 @@ def phase_error(model: RopeSpec | Extension, positions: Any, *, pipeline: str) -
     the sum is attained when every h_j turns its error onto the real axis. Products with q and k,
     which a model also rounds, are taken exactly, so that only RoPE's own error is left. cos and sin
     are float64's, rounded to float32 where a library's float32 ones may differ by a unit in the
-    last place: below 2e-7 rad, except where that unit decides a cast.
+    last place: below 2e-7 rad, except where that unit decides a cast. The frequencies are those of
+    :func:`~pianalysis.precision.formats.frequency_buffer`; a library that rounds them otherwise has
+    other errors, under "float32" by as much as they are: theta_j off by a unit in the last place is
+    off by n theta_j 2^-24 at position n, half of it and more at large bases.
 
     Examples
     --------

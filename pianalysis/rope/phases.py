@@ -46,7 +46,7 @@ class Rotary(Protocol):
 def check_rotary(model: Rotary) -> Rotary:
     """Return ``model`` when it has frequencies; anything else is refused by name."""
     if not hasattr(model, "frequencies"):
-        raise TypeError(f"spec must be a RopeSpec or an extension, got {model!r}")
+        raise TypeError(f"model must be a RopeSpec or an extension, got {model!r}")
     return model
 
 
@@ -99,7 +99,7 @@ def _product(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def phases(model: Rotary, spans: FloatArray) -> FloatArray:
-    """Return s theta_j reduced into about [-pi, pi], in radians, shape (..., head_dim/2).
+    """Return s theta_j reduced into about [-pi, pi], in radians, shape (..., d/2).
 
     The error is a few units of 1e-16 for every |s| <= 2**53.
     """
@@ -123,7 +123,7 @@ def phase_lags(
 
 
 def rotations(model: Rotary, spans: FloatArray) -> ComplexArray:
-    """Return e^{i s theta_j}, complex128 of shape (..., head_dim/2)."""
+    """Return e^{i s theta_j}, complex128 of shape (..., d/2)."""
     angle = phases(model, spans)
     out = np.empty(angle.shape, dtype=np.complex128)
     np.cos(angle, out=out.real)

@@ -208,3 +208,29 @@ def test_refusals(llama):
         pia.interpolation_bound("llama-7b", 0.5)
     with pytest.raises(ValueError, match="h must have its last axis of length"):
         pia.interpolation_bound(llama, 0.5, np.ones(3))
+
+
+def test_grid_constant_needs_slow_pairs(llama):
+    """Beyond pi the cosine of half of theta_0 is negative: 1 / cos was returned as a bound."""
+    fast = pia.LongRoPE(llama, 4096, short_factor=[1.0] * 64, long_factor=[0.2] * 64, factor=2.0)
+    assert fast.frequencies[0] > math.pi
+    with pytest.raises(ValueError, match="model must have frequencies below pi"):
+        pia.grid_constant(fast)
+
+
+@pytest.mark.parametrize(("base", "smaller"), [(6.02, False), (6.03, True), (10_000.0, True)])
+def test_the_papers_geometric_sum_is_smaller_from_a_threshold_on(base, smaller):
+    spec = pia.RopeSpec(128, base, 2048)
+    assert (128 / (4 * math.log(base)) < pia.theta_square_sum(spec)) == smaller
+
+
+def test_weighted_is_approached_as_the_cell_narrows_not_as_s_nears_its_end(llama):
+    def ratio(u, width):
+        s, cell = u * width, {"left": 0.0, "right": width}
+        sharp = pia.interpolation_bound(llama, s, form="sharp", **cell)
+        return float(
+            sharp / pia.interpolation_bound(llama, s, np.ones(64), form="weighted", **cell)
+        )
+
+    assert ratio(0.001, 1.0) < ratio(0.5, 1.0) < 0.99
+    assert ratio(0.001, 0.01) > 1 - 1e-5

@@ -187,6 +187,7 @@ class Warm:
 
     spec: pia.RopeSpec
     attention_factor: float = 1.25
+    geometric: None = None
 
     @property
     def frequencies(self):
@@ -358,3 +359,11 @@ def test_windows_shorter_than_the_dimension():
         found = pia.worst_case_score(spec, 9.5, max_coefficient=1.0)
         assert found.value == pytest.approx(plain_solve(spec, 9.5, 1.0), rel=2e-6)
         assert found.gap < 1e-7
+
+
+def test_where_only_the_coefficients_bind_the_temperature_counts(llama):
+    yarn = pia.YaRN(llama, 8192)
+    worst = pia.worst_case_score(llama, 3000.0, max_coefficient=1 / 256, extension=yarn)
+    assert worst.status == "coefficients"
+    assert worst.value == pytest.approx(yarn.attention_factor**2 * 64 / 256, rel=1e-12)
+    assert worst.value > 1.25 * 64 / 256

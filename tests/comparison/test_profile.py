@@ -105,11 +105,39 @@ def test_no_head_deviates_more_than_the_bound(name, rng):
 def test_deviation_of_interpolation_is_the_sharp_bound(rng):
     extension = pia.PositionInterpolation(SMALL, 384)
     spans = rng.uniform(0.0, 379.0, 30)
-    found = pia.deviation_bound(extension, spans)
-    np.testing.assert_allclose(found.nearest, spans / 4)
-    np.testing.assert_allclose(
-        found.bound, pia.interpolation_bound(SMALL, spans / 4, form="sharp"), atol=1e-12
-    )
+    deviation = pia.deviation_bound(extension, spans)
+    sharp = pia.interpolation_bound(SMALL, spans / 4, form="sharp")
+    np.testing.assert_allclose(deviation.nearest, spans / 4, atol=0.01)
+    assert (deviation.bound <= sharp).all()
+    np.testing.assert_allclose(deviation.bound, sharp, rtol=0.01)
+    at_grid_points = pia.deviation_bound(extension, [0.0, 40.0, 376.0])
+    assert at_grid_points.bound.tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [pia.Unscaled(SMALL, 384), pia.PositionInterpolation(SMALL, 384, factor=2.0)],
+    ids=["unscaled", "half a PI"],
+)
+def test_deviation_is_a_minimum_where_all_ratios_are_equal(extension):
+    """Spans that the common scale puts beyond the window: the edge is not the nearest chord."""
+    spans = np.array([200.0, 300.0, 380.0])
+    deviation = pia.deviation_bound(extension, spans)
+    grid = np.exp(1j * np.outer(np.arange(96), SMALL.frequencies))
+    turns = np.exp(1j * np.outer(spans, extension.frequencies))
+    for turn, bound in zip(turns, deviation.bound, strict=True):
+        steps = np.linspace(0, 1, 41)
+        chords = [(1 - u) * grid[:-1] + u * grid[1:] for u in steps]
+        least = min(float(np.abs(turn - chord).sum(axis=1).min()) for chord in chords)
+        at_the_edge = float(np.abs(turn - grid[-1]).sum())
+        assert bound <= least * (1 + 1e-12) < at_the_edge
+        assert bound > 0.95 * least
+
+
+@pytest.mark.parametrize("name", ["linear", "yarn", "ntk-by-parts", "llama3"])
+def test_position_interpolation_is_not_alone_in_adding_no_unseen_pair(name):
+    extension = comparable_extensions(LLAMA, 8192, [name])[name]
+    assert pia.scheme_profile(extension).unseen_pairs == 0
 
 
 def test_deviation_finds_the_nearest_chord_by_brute_force(rng):
@@ -134,6 +162,11 @@ def test_deviation_finds_the_nearest_chord_by_brute_force(rng):
             lambda: pia.critical_base(pia.RopeSpec(32, 1000.0, 6), 95),
             ValueError,
             "context_window must exceed 2 pi",
+        ),
+        (
+            lambda: pia.critical_base(pia.RopeSpec(128, 10_000.0, 7), 2**20),
+            ValueError,
+            r"target must have a critical base within float64, got e\^1025\.19",
         ),
         (lambda: pia.critical_dimension("llama"), TypeError, "spec must be a RopeSpec"),
         (lambda: pia.scheme_profile(SMALL), TypeError, "extension must be an extension"),

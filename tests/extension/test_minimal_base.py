@@ -89,10 +89,16 @@ def test_trend_of_men_et_al(length):
         (lambda: pia.minimal_base(100, 2), ValueError, "rotary_dim must be an integer from 4"),
         (lambda: pia.minimal_base(1024.5, 128), ValueError, "length must be an integer"),
         (lambda: pia.cosine_length(LLAMA, stop=0), ValueError, "stop must be an integer from 1"),
-        (lambda: pia.cosine_sum("llama", 1.0), TypeError, "spec must be a RopeSpec"),
+        (lambda: pia.cosine_sum("llama", 1.0), TypeError, "model must be a RopeSpec"),
         (lambda: pia.cosine_sum(LLAMA, math.nan), ValueError, "s must be finite"),
     ],
 )
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("length", [300, 1024])
+def test_the_enclosure_has_the_width_that_is_stated(length):
+    smallest = pia.minimal_base(length, 128)
+    assert 1e-9 < smallest.base / smallest.lower - 1 < 2.1e-9

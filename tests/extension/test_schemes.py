@@ -228,3 +228,30 @@ def test_two_dimensions_have_no_ntk_exponent(name):
 def test_proportional_refuses_a_second_share():
     with pytest.raises(ValueError, match="rotary_fraction must be 1"):
         pia.Proportional(pia.RopeSpec(64, 1e4, 2048, 0.5), 4096, proportion=0.5)
+
+
+def published_yarn(spec, factor, fast=32.0, slow=1.0):
+    """The published ramp, followed wherever it leads."""
+
+    def index(turns):
+        length = math.log(spec.context_window / (2 * math.pi * turns))
+        return spec.rotary_dim * length / (2 * math.log(spec.base))
+
+    first, last = max(math.floor(index(fast)), 0), min(math.ceil(index(slow)), spec.rotary_dim - 1)
+    last = last + 0.001 if first == last else last
+    ramp = np.clip((np.arange(spec.pairs) - first) / (last - first), 0, 1)
+    return (1 - ramp) + ramp / factor
+
+
+@pytest.mark.parametrize(
+    ("spec", "interpolated", "message"),
+    [
+        (pia.RopeSpec(128, 1e4, 5), 0, "context_window must exceed 2 pi beta_slow"),
+        (pia.RopeSpec(128, 1e4, 6), 63, "context_window must exceed 2 pi beta_slow"),
+        (pia.RopeSpec(64, 10.0, 32768), 32, "beta_fast must be a number of turns"),
+    ],
+)
+def test_yarn_refuses_where_the_published_ramp_means_the_opposite(spec, interpolated, message):
+    assert int((published_yarn(spec, 4.0) < 1.0).sum()) == interpolated
+    with pytest.raises(ValueError, match=message):
+        pia.YaRN(spec, 4 * spec.context_window)

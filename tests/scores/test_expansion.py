@@ -143,12 +143,14 @@ def test_wrong_shapes(q, k, message):
 
 def test_what_is_not_a_model_is_refused():
     for call in (pia.abel_sum, pia.partial_sums, pia.extrapolation_bound):
-        with pytest.raises(TypeError, match="spec must be a RopeSpec or an extension, got 'llama'"):
+        with pytest.raises(
+            TypeError, match="model must be a RopeSpec or an extension, got 'llama'"
+        ):
             call("llama", 0.0)
     for call in (pia.grid_constant, pia.adjacent_contrast):
-        with pytest.raises(TypeError, match="spec must be a RopeSpec or an extension, got None"):
+        with pytest.raises(TypeError, match="model must be a RopeSpec or an extension, got None"):
             call(None)
-    with pytest.raises(TypeError, match="spec must be a RopeSpec or an extension, got 3"):
+    with pytest.raises(TypeError, match="model must be a RopeSpec or an extension, got 3"):
         pia.attention_score(3, np.ones(2), 0.0)
 
 
@@ -159,7 +161,9 @@ def test_wrong_types_and_names(llama):
         pia.score_coefficients(np.ones(2) * 1j, np.ones(2))
     with pytest.raises(TypeError, match="s must hold real numbers"):
         pia.attention_score(llama, np.ones(64), ["a"])
-    with pytest.raises(ValueError, match=r"h must have its last axis of length head_dim/2 = 64"):
+    with pytest.raises(
+        ValueError, match=r"h must have its last axis of length 64, half the rotary"
+    ):
         pia.attention_score(llama, np.ones(63), 0.0)
     with pytest.raises(ValueError, match=r"s must lie within \+-2\*\*53 tokens"):
         pia.attention_score(llama, np.ones(64), 1e300)

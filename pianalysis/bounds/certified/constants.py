@@ -1,13 +1,14 @@
 r"""Certified constants: what the bounds print, as intervals that contain the true number.
 
-The functions carry the names of their float64 counterparts in :mod:`~.interpolation`
-and :mod:`~.extrapolation` and return an :class:`~._intervals.Interval`: ball
-arithmetic (Arb, through python-flint) encloses every rounding, the two float64 ends are rounded
-outward. Base, spans and coefficients are taken as the exact float64 numbers they are;
-:math:`\theta_j = c^{-2j/d}` is computed from them, never read from a float64 table.
+The functions carry the names of their float64 counterparts in
+:mod:`~pianalysis.bounds.interpolation` and :mod:`~pianalysis.bounds.extrapolation` and return an
+:class:`~pianalysis.rope.balls.Interval`: ball arithmetic (Arb, through python-flint) encloses every
+rounding, the two float64 ends are rounded outward. Base, spans and coefficients are taken as the
+exact float64 numbers they are; :math:`\theta_j = c^{-2j/d}` is computed from them, never read from
+a float64 table.
 
-The readings of the ratio: :mod:`~.certified_ratio`. Minima of B(s): :mod:`~.certified_minimum`.
-First spans below a level: :mod:`~.certified_first`. The exact fit: :mod:`~pianalysis.scores.fits`.
+The readings of the ratio: :mod:`~.ratio`. Minima of B(s): :mod:`~.minimum`.
+First spans below a level: :mod:`~.first`. The exact fit: :mod:`~pianalysis.scores.exact_fits`.
 """
 
 from __future__ import annotations

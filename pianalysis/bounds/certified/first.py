@@ -1,6 +1,6 @@
 """Where B(s) < level * d begins, with proof that it does not begin before.
 
-The cells and their exclusion are those of :mod:`~.certified_minimum`, taken from the left.
+The cells and their exclusion are those of :mod:`~.minimum`, taken from the left.
 """
 
 from __future__ import annotations

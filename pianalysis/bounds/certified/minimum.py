@@ -1,10 +1,10 @@
 r"""The global minimum of B(s) on a real interval, proved by branch and bound.
 
-With K from :func:`~.certified_abel.lipschitz`, on a cell [l, r]
+With K from :func:`~.abel.lipschitz`, on a cell [l, r]
 
 .. math:: B(s) \ge \tfrac12 (B(l) + B(r) - K (r - l)),
 
-evaluated in float64 with the proved rounding error of :func:`~.certified_abel.float_error`. Cells
+evaluated in float64 with the proved rounding error of :func:`~.abel.float_error`. Cells
 that cannot hold what is sought are dropped, the rest are halved; the last few are taken on in ball
 arithmetic, where an enclosure D of every slope of B over the cell gives the second-order
 :math:`B(s) \ge B(m) - |D| (r - l)/2` and drops cells on which B is monotone. What is printed does
@@ -59,7 +59,7 @@ def smallest_abel_sum(
 
     Notes
     -----
-    *Assumptions*: those of :mod:`~.certified_abel` on float64. *Tight*: a smooth isolated minimum
+    *Assumptions*: those of :mod:`~.abel` on float64. *Tight*: a smooth isolated minimum
     comes out to a relative 1e-15. Where B is flat, or has thousands of equal minima, the work is
     cut short and the intervals stay wider than the tolerance, but true.
 
