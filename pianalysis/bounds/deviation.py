@@ -48,9 +48,9 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
         \bigl| f^2 e^{i s \theta'_j} - (1-u) e^{i n \theta_j} - u e^{i (n+1) \theta_j} \bigr|,
         \qquad n = \lfloor t \rfloor,\; u = t - n
 
-    For Position Interpolation t = s L / L' gives the sharp form of
-    :func:`~pianalysis.bounds.interpolation.interpolation_bound`; the minimum lies within 0.01 tokens
-    of it and a little lower, but for the last spans, whose t lies beyond L - 1.
+    For Position Interpolation t = s L / L' gives the sharp form of the interpolation bound; the
+    minimum lies within 0.01 tokens of it and a little lower, but for the last spans, whose t lies
+    beyond L - 1.
 
     Parameters
     ----------
