@@ -63,6 +63,7 @@ def reached(module: str, root: Path = ROOT) -> list[Path]:
     return sorted(files)
 
 
+@lru_cache(maxsize=4096)
 def _file(module: str, root: Path) -> Path | None:
     """Return the file of a module, the face of a package; None for anything else."""
     if module.split(".")[0] not in PACKAGES:
