@@ -32,17 +32,15 @@ from pianalysis import checks
 from pianalysis.arrays import FloatArray, IntArray
 from pianalysis.evaluation import forward, units
 from pianalysis.evaluation.forward import LARGEST_POSITION
-from pianalysis.evaluation.units import Store
+from pianalysis.evaluation.units import Measured, Store
 from pianalysis.extension import Extension
-from pianalysis.records import Record
-from pianalysis.rope.spec import RopeSpec
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class GapLikelihood(Record):
+class GapLikelihood(Measured):
     """Negative log-likelihood (nats a token) behind a gap, a row for each scheme and gap.
 
     Of the ``tail`` tokens behind the gap the first is predicted from before it, so ``count`` is one
@@ -50,10 +48,6 @@ class GapLikelihood(Record):
     treats tokens as independent, which a text's are not.
     """
 
-    checkpoint: str
-    digest: str
-    spec: RopeSpec
-    extensions: dict[str, Any]
     tokens_sha256: str
     bos: bool
     prefix: int

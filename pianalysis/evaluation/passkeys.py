@@ -20,15 +20,8 @@ from pianalysis.evaluation import forward, units
 from pianalysis.evaluation.forward import LARGEST_POSITION
 from pianalysis.evaluation.passkey_prompt import Prompt, draw_key, k_max
 from pianalysis.evaluation.text import opening
-from pianalysis.evaluation.units import Store
+from pianalysis.evaluation.units import Measured, Store
 from pianalysis.extension import Extension
-from pianalysis.records import Record
-from pianalysis.rope.spec import RopeSpec
-
-if TYPE_CHECKING:
-    from pianalysis.checkpoints.checkpoint import Checkpoint
-
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
@@ -38,7 +31,7 @@ TRIALS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Passkeys(Record):
+class Passkeys(Measured):
     """Passkeys read out of whole prompts, a row for each scheme and distance.
 
     ``k`` is the distance asked for and ``successes`` of ``trials`` the answers that were right.
@@ -47,10 +40,6 @@ class Passkeys(Record):
     each the smallest over the trials. ``k_max`` holds the 20% rule's value of ``k`` by scheme.
     """
 
-    checkpoint: str
-    digest: str
-    spec: RopeSpec
-    extensions: dict[str, Any]
     target: int
     seed: int
     trials: int
@@ -187,17 +176,13 @@ def _filled(tokenizer: Any, key: int, k: int) -> tuple[Prompt, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class GapPasskey(Record):
+class GapPasskey(Measured):
     """Passkeys read out across a gap, a row for each scheme and distance.
 
     ``distance`` counts from the key's first digit, where it is stated first, to the last token of
     the question; ``successes`` of ``trials``. ``k_max`` holds the 20% rule's value by scheme.
     """
 
-    checkpoint: str
-    digest: str
-    spec: RopeSpec
-    extensions: dict[str, Any]
     seed: int
     trials: int
     fillers: int
@@ -275,8 +260,11 @@ def gap_passkey(
 
     inputs = {
         (distance, trial): {
-            **{"kind": "passkey", "seed": seed, "fillers": fillers},
-            **{"distance": distance, "trial": trial},
+            "kind": "passkey",
+            "seed": seed,
+            "fillers": fillers,
+            "distance": distance,
+            "trial": trial,
         }
         for distance, trial in prompts
     }

@@ -26,12 +26,9 @@ from tqdm import tqdm
 from pianalysis import checks
 from pianalysis.arrays import FloatArray, IntArray
 from pianalysis.evaluation import units
-from pianalysis.evaluation.forward import LARGEST_POSITION
-from pianalysis.evaluation.likelihood import gap_likelihood
-from pianalysis.evaluation.units import Store
+from pianalysis.evaluation.forward import LARGEST_POSITION, device_of
+from pianalysis.evaluation.units import Measured, Store
 from pianalysis.extension import Extension
-from pianalysis.records import Record
-from pianalysis.rope.spec import RopeSpec
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
@@ -42,7 +39,7 @@ MOST_LOGITS = 2**26
 
 
 @dataclass(frozen=True, slots=True)
-class Perplexity(Record):
+class Perplexity(Measured):
     """Sliding-window perplexity, a row for each scheme and window.
 
     ``total`` is the negative log-likelihood (nats) of the ``count`` scored tokens, and
@@ -52,10 +49,6 @@ class Perplexity(Record):
     model's BOS token; no later window does.
     """
 
-    checkpoint: str
-    digest: str
-    spec: RopeSpec
-    extensions: dict[str, Any]
     tokens_sha256: str
     documents: int
     bos: str
@@ -67,35 +60,6 @@ class Perplexity(Record):
     total: FloatArray
     count: IntArray
     perplexity: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class WindowCost(Record):
-    """Likelihood by true length and by position gap, a row for each scheme and measure.
-
-    ``measure`` is "window" or "gap" and ``tokens`` the window W or the gap g. ``change`` is the
-    mean (nats a token) less that of the model as loaded in the same row: inside the pretrained
-    window it is what the scheme costs there. ``inside`` is 1 where no position leaves that window.
-    """
-
-    checkpoint: str
-    digest: str
-    spec: RopeSpec
-    extensions: dict[str, Any]
-    tokens_sha256: str
-    documents: int
-    bos: str
-    stride: int
-    prefix: int
-    tail: int
-    scheme: tuple[str, ...]
-    measure: tuple[str, ...]
-    tokens: IntArray
-    inside: IntArray
-    total: FloatArray
-    count: IntArray
-    perplexity: FloatArray
-    change: FloatArray
 
 
 def perplexity(
@@ -153,8 +117,10 @@ def perplexity(
 
     cases = {
         (window, index): {
-            **{"kind": "perplexity", "tokens": units.sha256(text)},
-            **{"window": window, "stride": stride},
+            "kind": "perplexity",
+            "tokens": units.sha256(text),
+            "window": window,
+            "stride": stride,
         }
         for window in windows
         for index, text in enumerate(texts)
@@ -177,88 +143,6 @@ def perplexity(
         total=sums["total"],
         count=sums["count"],
         perplexity=np.exp(sums[total] / sums[count]),
-    )
-
-
-def window_cost(
-    checkpoint: Checkpoint,
-    documents: Sequence[Sequence[int]],
-    *,
-    windows: Sequence[int],
-    gaps: Sequence[int],
-    prefix: int,
-    tail: int,
-    extensions: Mapping[str, Extension],
-    stride: int = STRIDE,
-    store: Store | None = None,
-) -> WindowCost:
-    """Return what each extension costs, by true length and by position gap, on the same tokens.
-
-    Parameters
-    ----------
-    documents, windows, stride
-        As for ``perplexity``.
-    gaps, prefix, tail : sequence of int, int, int
-        As for ``evaluation.likelihood.gap_likelihood``, which reads the first ``prefix + tail``
-        tokens of each document; totals are pooled by tokens.
-    extensions, store
-        As for ``perplexity``.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As ``perplexity`` and ``gap_likelihood``; a document shorter than prefix and tail.
-
-    Notes
-    -----
-    Whether a row lies inside the pretrained window is decided by its largest position. What a gap
-    leaves out stands in ``evaluation.likelihood``.
-    """
-    texts = _documents(checkpoint, documents)
-    tail = checks.whole("tail", tail, at_least=3)
-    prefix = checks.whole("prefix", prefix, at_most=LARGEST_POSITION - tail)
-    short = min(map(len, texts))
-    if short < prefix + tail:
-        raise ValueError(
-            f"documents must hold at least prefix + tail = {prefix + tail} tokens, got {short}"
-        )
-    shared: dict[str, Any] = {"extensions": extensions, "store": store}
-    by_length = perplexity(checkpoint, texts, windows=windows, stride=stride, **shared)
-    by_gap = [
-        gap_likelihood(checkpoint, text[: prefix + tail], prefix=prefix, gaps=gaps, **shared)
-        for text in texts
-    ]
-    labels = list(dict.fromkeys(by_length.scheme))
-    # One row of each array a scheme: windows first, then gaps.
-    parts = [
-        (by_length.total, sum(record.total for record in by_gap)),
-        (by_length.count, sum(record.count for record in by_gap)),
-        (by_length.window, by_gap[0].gap),
-        (by_length.longest, by_gap[0].gap + prefix + tail - 1),
-    ]
-    total, count, tokens, reach = (
-        np.concatenate([np.reshape(part, (len(labels), -1)) for part in pair], axis=1)
-        for pair in parts
-    )
-    mean = total / count
-    measure = ("window",) * len(windows) + ("gap",) * len(gaps)
-    return WindowCost(
-        checkpoint=by_length.checkpoint,
-        digest=by_length.digest,
-        spec=by_length.spec,
-        extensions=by_length.extensions,
-        **_of_texts(checkpoint, texts),
-        stride=by_length.stride,
-        prefix=prefix,
-        tail=tail,
-        scheme=tuple(label for label in labels for _ in measure),
-        measure=measure * len(labels),
-        tokens=tokens.ravel(),
-        inside=(reach <= checkpoint.spec.context_window).astype(int).ravel(),
-        total=total.ravel(),
-        count=count.ravel(),
-        perplexity=np.exp(mean).ravel(),
-        change=(mean - mean[0]).ravel(),
     )
 
 
@@ -302,8 +186,7 @@ def _read(
 
 def _loss(model: Any, tokens: list[int], scored: int) -> float:
     """Return the summed loss (nats) of the last ``scored`` tokens; the last is only predicted."""
-    # Weights left on disk are "meta"; accelerate then moves the inputs itself.
-    device = torch.device("cpu") if model.device.type == "meta" else model.device
+    device = device_of(model)
     ids = torch.tensor([tokens[:-1]], device=device)
     targets = torch.tensor(tokens[1:], device=device)
     rows = torch.arange(len(tokens) - 1 - scored, len(tokens) - 1, device=device)
@@ -349,7 +232,7 @@ def _documents(checkpoint: Checkpoint, documents: Sequence[Sequence[int]]) -> li
 
 
 def _of_texts(checkpoint: Checkpoint, texts: list[list[int]]) -> dict[str, Any]:
-    """Return the fields of both records that tell what was read."""
+    """Return the fields that tell what was read."""
     bos = checkpoint.model.config.get_text_config().bos_token_id
     begin = sum(text[0] == bos for text in texts)
     return {

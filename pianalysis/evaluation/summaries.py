@@ -23,11 +23,10 @@ from tqdm import tqdm
 from pianalysis import checks
 from pianalysis.arrays import FloatArray, IntArray
 from pianalysis.evaluation import units
+from pianalysis.evaluation.forward import device_of
 from pianalysis.evaluation.text import opening, read_text
-from pianalysis.evaluation.units import Store
+from pianalysis.evaluation.units import Measured, Store
 from pianalysis.extension import Extension
-from pianalysis.records import Record
-from pianalysis.rope.spec import RopeSpec
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
@@ -62,7 +61,7 @@ class SummaryExample:
 
 
 @dataclass(frozen=True, slots=True)
-class SummaryScores(Record):
+class SummaryScores(Measured):
     """ROUGE of written summaries, a row for each scheme.
 
     The scores are F-measures in percent, means over ``count`` reports, of which ``cut`` had their
@@ -70,10 +69,6 @@ class SummaryScores(Record):
     summaries reached the limit.
     """
 
-    checkpoint: str
-    digest: str
-    spec: RopeSpec
-    extensions: dict[str, Any]
     reports_sha256: str
     document_tokens: int
     summary_tokens: int
@@ -235,14 +230,20 @@ def summary_scores(
         tokenizer: Any = checkpoint.tokenizer
         summary = tokenizer.decode(tokens, skip_special_tokens=True).strip()
         return {
-            **{"summary": summary, "written": len(tokens), "cut": cut, "unfinished": not finished},
+            "summary": summary,
+            "written": len(tokens),
+            "cut": cut,
+            "unfinished": not finished,
             **rouge(summary, report.summary),
         }
 
     cases = {
         index: {
-            **{"kind": "summary", "report": _sha256([report]), "rouge": version("rouge_score")},
-            **{"document_tokens": document_tokens, "summary_tokens": most},
+            "kind": "summary",
+            "report": _sha256([report]),
+            "rouge": version("rouge_score"),
+            "document_tokens": document_tokens,
+            "summary_tokens": most,
         }
         for index, report in enumerate(reports)
     }
@@ -295,7 +296,7 @@ def _write(checkpoint: Checkpoint, text: str, most: int) -> tuple[list[int], boo
     """
     tokenizer: Any = checkpoint.tokenizer
     model: Any = checkpoint.model
-    device = torch.device("cpu") if model.device.type == "meta" else model.device
+    device = device_of(model)
     given = opening(tokenizer) + _located(tokenizer, text)["input_ids"]
     written: list[int] = []
     cache = None

@@ -29,10 +29,8 @@ from pianalysis import checks
 from pianalysis.arrays import FloatArray, IntArray
 from pianalysis.evaluation import units
 from pianalysis.evaluation.text import opening
-from pianalysis.evaluation.units import Store
+from pianalysis.evaluation.units import Measured, Store
 from pianalysis.extension import Extension
-from pianalysis.records import Record
-from pianalysis.rope.spec import RopeSpec
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
@@ -41,13 +39,16 @@ if TYPE_CHECKING:
 TASKS = ("boolq", "piqa", "race", "winogrande")
 # Where lm_eval defines each, and hellaswag: it reads thousands of files when it is not told.
 FOLDERS = {
-    **{"boolq": "super_glue/boolq", "piqa": "piqa", "race": "race", "winogrande": "winogrande"},
+    "boolq": "super_glue/boolq",
+    "piqa": "piqa",
+    "race": "race",
+    "winogrande": "winogrande",
     "hellaswag": "hellaswag",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class TaskAccuracy(Record):
+class TaskAccuracy(Measured):
     """Accuracy on short tasks, a row for each scheme, task and metric.
 
     ``metric`` is the harness's: "acc", and where a task has it "acc_norm", by log-likelihood a
@@ -56,10 +57,6 @@ class TaskAccuracy(Record):
     ``data`` names what was read in place of the hub's documents, by sha256.
     """
 
-    checkpoint: str
-    digest: str
-    spec: RopeSpec
-    extensions: dict[str, Any]
     harness: str
     data: dict[str, str]
     bos: bool
@@ -129,8 +126,11 @@ def task_accuracy(
 
         cases = {
             task: {
-                **{"kind": "task", "task": task, "harness": version("lm_eval")},
-                **{"data": digests.get(task), "limit": limit},
+                "kind": "task",
+                "task": task,
+                "harness": version("lm_eval"),
+                "data": digests.get(task),
+                "limit": limit,
             }
             for task in definitions
         }
@@ -213,7 +213,8 @@ def _definition(task: str, file: Path | None, directory: Path) -> str:
         "dataset_path": "json",
         "dataset_name": None,
         "dataset_kwargs": {
-            **{"data_files": {split: str(file)}, "cache_dir": str(directory / "cache")},
+            "data_files": {split: str(file)},
+            "cache_dir": str(directory / "cache"),
         },
         "training_split": None,
         "fewshot_split": None,
@@ -241,8 +242,11 @@ def _evaluate(checkpoint: Checkpoint, definition: str, limit: int | None) -> dic
     # The harness gives a tokenizer without padding a token for it.
     tokenizer: Any = copy.deepcopy(checkpoint.tokenizer)
     model = HFLM(
-        **{"pretrained": checkpoint.model, "backend": "causal", "tokenizer": tokenizer},
-        **{"batch_size": 1, "max_length": window},
+        pretrained=checkpoint.model,
+        backend="causal",
+        tokenizer=tokenizer,
+        batch_size=1,
+        max_length=window,
     )
     with torch.inference_mode():
         samples = evaluate(lm=model, task_dict=loaded, limit=limit)["samples"][name]

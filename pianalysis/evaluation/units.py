@@ -1,4 +1,4 @@
-"""What both measurements across a gap share: positions, one forward pass, the loop over units."""
+"""What the readings of a model share: their record's base, the schemes, the loop over units."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -14,12 +15,24 @@ from pianalysis import checks
 from pianalysis.checkpoints.extended import extended
 from pianalysis.extension import Extension
 from pianalysis.extension.registry import AS_LOADED, described
+from pianalysis.records import Record
+from pianalysis.rope.spec import RopeSpec
 from pianalysis.version import __version__
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
 
 Store = MutableMapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Record):
+    """Base of every reading of a model: what was read, as loaded and under which extensions."""
+
+    checkpoint: str
+    digest: str
+    spec: RopeSpec
+    extensions: dict[str, Any]
 
 
 def run(
@@ -39,10 +52,7 @@ def run(
     with tqdm(total=len(schemes) * len(cases), unit="unit", disable=None, leave=False) as bar:
         for label, extension in schemes.items():
             bar.set_description(label)
-            scheme = [
-                *(__version__, checkpoint.digest, str(model.dtype)),
-                described(extension),
-            ]
+            scheme = [__version__, checkpoint.digest, str(model.dtype), described(extension)]
             for case, inputs in cases.items():
                 named = json.dumps([*scheme, inputs], sort_keys=True)
                 key = hashlib.sha256(named.encode()).hexdigest()
@@ -72,7 +82,7 @@ def schemes(
 
 
 def about(checkpoint: Checkpoint, schemes: Mapping[str, Extension | None]) -> dict[str, Any]:
-    """Return the fields that both records share."""
+    """Return the fields of ``Measured``, by name."""
     return {
         "checkpoint": checkpoint.name,
         "digest": checkpoint.digest,

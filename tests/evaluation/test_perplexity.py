@@ -12,8 +12,7 @@ from tiny_models import build, save
 import pianalysis as pia
 from pianalysis.checkpoints.checkpoint import open_checkpoint
 from pianalysis.evaluation import perplexity as module
-from pianalysis.evaluation.likelihood import gap_likelihood
-from pianalysis.evaluation.perplexity import perplexity, window_cost, window_spans
+from pianalysis.evaluation.perplexity import perplexity, window_spans
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 PI = {"PI x4": pia.PositionInterpolation(SPEC, 128)}
@@ -179,33 +178,6 @@ def test_known_units_are_not_computed_again(tiny, documents, monkeypatch):
     for change in ({"windows": [9]}, {"stride": 5}):
         with pytest.raises(TypeError, match="not callable"):
             perplexity(tiny, documents, **asked | change, store=store)
-
-
-def test_cost_by_length_and_by_gap(tiny, documents, tmp_path):
-    texts, gaps = documents[:2], [0, 12, 13, 90]
-    shared = {"extensions": PI, "stride": 8}
-    found = window_cost(tiny, texts, windows=[8, 32, 40], gaps=gaps, prefix=8, tail=13, **shared)
-    assert found.scheme == ("as loaded",) * 7 + ("PI x4",) * 7
-    assert found.measure == (("window",) * 3 + ("gap",) * 4) * 2
-    assert found.tokens.tolist() == [8, 32, 40, *gaps] * 2
-    # The window is 32: 8 + 13 tokens read at most position 19 + gap to predict the last one.
-    assert found.inside.tolist() == [1, 1, 0, 1, 1, 0, 0] * 2
-    lengths = perplexity(tiny, texts, windows=[8, 32, 40], **shared)
-    total, count, change, ppl = (
-        getattr(found, name).reshape(2, 7) for name in ("total", "count", "change", "perplexity")
-    )
-    assert total[:, :3].ravel() == pytest.approx(lengths.total)
-    assert count[:, :3].ravel().tolist() == lengths.count.tolist()
-    parts = [gap_likelihood(tiny, t[:21], prefix=8, gaps=gaps, extensions=PI) for t in texts]
-    assert total[:, 3:].ravel() == pytest.approx(parts[0].total + parts[1].total)
-    assert count[:, 3:].tolist() == [[24] * 4] * 2
-    assert (change[0] == 0).all()
-    assert change[1] == pytest.approx(np.log(ppl[1] / ppl[0]))
-    assert np.abs(change[1]).min() > 1e-4
-    found.save(tmp_path / "cost")
-    assert (tmp_path / "cost.csv").read_text().count("\n") == 15
-    with pytest.raises(ValueError, match=r"at least prefix \+ tail = 24 tokens, got 23"):
-        window_cost(tiny, texts, windows=[8], gaps=[0], prefix=8, tail=16, **shared)
 
 
 @pytest.mark.parametrize(
