@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -13,19 +12,20 @@ from pianalysis.commands.parser import (
     add_model_command,
     add_out,
     add_schemes,
+    arguments_of,
     check_folder,
-    named_schemes,
 )
+from pianalysis.commands.text import right_aligned
 from pianalysis.comparison.growth import SchemeComparison, compare_schemes
 from pianalysis.extension import named
 from pianalysis.extension.named import chosen_extensions
-from pianalysis.pictures import style
+from pianalysis.pictures import frame
 from pianalysis.pictures.comparison import picture
 from pianalysis.records import plain, write_atomic
 
 
 def compare_model(
-    name: str,
+    model: str,
     target: int,
     *,
     schemes: Sequence[str] | None = None,
@@ -34,20 +34,18 @@ def compare_model(
 ) -> SchemeComparison:
     """Compare the schemes of a preset, config.json or directory, the model's own first."""
     source: dict[str, Any] = {"original_length": original_length, "layer_type": layer_type}
-    spec, _ = named.find_model(name, **source)
-    own = named.find_extension(name, target, **source)
+    spec, _ = named.find_model(model, **source)
+    own = named.find_extension(model, target, **source)
     extensions = chosen_extensions(spec, target, own, schemes)
     return compare_schemes(spec, extensions, workers=os.cpu_count() or 1)
 
 
-def table(found: SchemeComparison) -> str:
+def table(comparison: SchemeComparison) -> str:
     """Return the comparison as text: a row a scheme, growth and contrast for each limit H."""
-    from tabulate import tabulate
-
-    limits = list(dict.fromkeys(found.max_coefficient.tolist()))
+    max_coefficients = list(dict.fromkeys(comparison.max_coefficient.tolist()))
     rows = []
-    for scheme in dict.fromkeys(found.scheme):
-        each = [found.only(scheme=scheme, max_coefficient=limit) for limit in limits]
+    for scheme in dict.fromkeys(comparison.scheme):
+        each = [comparison.only(scheme=scheme, max_coefficient=value) for value in max_coefficients]
         rows.append(
             [
                 scheme,
@@ -57,32 +55,29 @@ def table(found: SchemeComparison) -> str:
                 f"{each[0]['fastest_ratio']:.4f}",
             ]
         )
-    headers = ["scheme", *(f"growth\nH = {limit:g}" for limit in limits)]
-    headers += [f"contrast\nH = {limit:g}" for limit in limits]
+    headers = ["scheme", *(f"growth\nH = {value:g}" for value in max_coefficients)]
+    headers += [f"contrast\nH = {value:g}" for value in max_coefficients]
     headers += ["score\nfactor", "fastest\npair"]
-    spec = found.spec
+    spec = comparison.spec
     lines = [
         f"d = {spec.rotary_dim}, base {spec.base:g}, window {spec.context_window} -> "
-        f"target {found.target} tokens, where |a(n)| <= 1 in the window and |h_j| <= H",
+        f"target {comparison.target} tokens, where |a(n)| <= 1 in the window and |h_j| <= H",
         "",
-        tabulate(rows, headers=headers, disable_numparse=True, stralign="right"),
+        right_aligned(rows, headers),
         "",
         "growth    worst-case score, the largest of three spans up to L' - 1, proved (1: as in L)",
-        f"contrast  largest |a'(s+1) - a'(s)| at s = {found.contrast_span:g}, proved",
+        f"contrast  largest |a'(s+1) - a'(s)| at s = {comparison.contrast_span:g}, proved",
         "score     factor on every score (attention factor squared), included in both",
         "fastest   theta'_0 / theta_0: 1 keeps neighbouring tokens apart as trained",
     ]
     return "\n".join(lines)
 
 
-def save(found: SchemeComparison, folder: str | os.PathLike[str], name: str) -> Path:
+def save(comparison: SchemeComparison, folder: str | os.PathLike[str], name: str) -> Path:
     """Write NAME.png, .csv and .json into an existing folder, each atomically."""
     stem = check_folder(folder) / name
-    out = io.BytesIO()
-    with style.applied():
-        picture(found).savefig(out, format="png", metadata={"Software": None})
-    write_atomic(stem.with_name(f"{stem.name}.png"), out.getvalue())
-    found.save(stem)
+    write_atomic(stem.with_name(f"{stem.name}.png"), frame.png(picture(comparison)))
+    comparison.save(stem)
     return stem
 
 
@@ -104,16 +99,10 @@ def add(commands: Any) -> None:
 def run(options: Any) -> str:
     """Return what the command prints."""
     check_folder(options.out)
-    found = compare_model(
-        options.model,
-        options.target,
-        schemes=named_schemes(options),
-        original_length=options.original_length,
-        layer_type=options.layer_type,
-    )
-    name = f"compare_{Path(options.model).stem}_{found.target}"
-    stem = save(found, options.out, name)
+    comparison = compare_model(**arguments_of(compare_model, options))
+    name = f"compare_{Path(options.model).stem}_{comparison.target}"
+    stem = save(comparison, options.out, name)
     if options.json:
-        return json.dumps(plain(found), indent=2)
-    text = table(found)
+        return json.dumps(plain(comparison), indent=2)
+    text = table(comparison)
     return f"{options.model}\n{text}\n\nwritten: {stem}.png, .csv, .json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from typing import Any
 
@@ -39,29 +38,29 @@ def scheme_explorer(spec: RopeSpec) -> Any:
     factor = ipywidgets.SelectionSlider(
         options=FACTORS, value=4, description="factor", continuous_update=False
     )
-    limit = ipywidgets.SelectionSlider(
+    max_coefficient = ipywidgets.SelectionSlider(
         options=LIMITS, value=1.0, description="H", continuous_update=False
     )
     image = ipywidgets.Image(format="png")
     seen: dict[str, tuple[list[float], list[float]]] = {}
 
     def redraw(_: Any = None) -> None:
-        label = f"{scheme.value} x{factor.value}, H = {limit.value:g}"
-        seen[label] = _point(spec, scheme.value, factor.value, limit.value)
+        label = f"{scheme.value} x{factor.value}, H = {max_coefficient.value:g}"
+        seen[label] = _point(spec, scheme.value, factor.value, max_coefficient.value)
         image.value = explorer_picture(spec, scheme.value, factor.value, seen)
 
-    for control in (scheme, factor, limit):
+    for control in (scheme, factor, max_coefficient):
         control.observe(redraw, names="value")
     redraw()
-    return ipywidgets.VBox([ipywidgets.HBox([scheme, factor, limit]), image])
+    return ipywidgets.VBox([ipywidgets.HBox([scheme, factor, max_coefficient]), image])
 
 
 @lru_cache(maxsize=256)
 def _point(
-    spec: RopeSpec, scheme: str, factor: int, limit: float
+    spec: RopeSpec, scheme: str, factor: int, max_coefficient: float
 ) -> tuple[list[float], list[float]]:
     extensions = comparable_extensions(spec, factor * spec.context_window, [scheme])
-    point = compare_schemes(spec, extensions, limits=[limit]).only(scheme=scheme)
+    point = compare_schemes(spec, extensions, limits=[max_coefficient]).only(scheme=scheme)
     return [point["growth"]], [point["contrast"]]
 
 
@@ -93,6 +92,4 @@ def explorer_picture(
     )
     with style.applied():
         right.legend(loc="best", fontsize=6)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=110)
-    return out.getvalue()
+    return frame.png(figure, dpi=110)

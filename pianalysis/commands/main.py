@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pianalysis.commands import compare, heads, phase_error, plan, report
-from pianalysis.commands.parser import OneLineParser
+from pianalysis.commands.parser import OneLineParser, carry_out
 from pianalysis.version import __version__
 
 
@@ -23,10 +23,4 @@ def build_parser() -> OneLineParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    try:
-        print(options.run(options))
-    except (ValueError, TypeError, OSError) as error:
-        parser.error(str(error))
-    return 0
+    return carry_out(build_parser(), arguments)

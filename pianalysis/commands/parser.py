@@ -1,11 +1,12 @@
-"""What the commands share: the parser, common arguments, the folder that files go to."""
+"""What the commands share: the parser, common arguments, the way from options to a call."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +28,54 @@ class OneLineParser(argparse.ArgumentParser):
         """Print ``message`` on one line and leave with status 2."""
         print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
         raise SystemExit(2)
+
+
+def carry_out(parser: OneLineParser, arguments: Sequence[str] | None) -> int:
+    """Parse, run the command that was chosen and print what it returns; returns the exit status.
+
+    Wrong input, a file that cannot be read and an extra that is not installed are one line.
+    """
+    options = parser.parse_args(arguments)
+    try:
+        text: str | None = options.run(options)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        parser.error(str(error))
+    if text is not None:
+        print(text)
+    return 0
+
+
+def arguments_of(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Return those options that a function takes, by the names of its parameters.
+
+    Examples
+    --------
+    >>> arguments_of(check_folder, argparse.Namespace(folder=".", json=False))
+    {'folder': '.'}
+    """
+    given = vars(options)
+    return {name: given[name] for name in inspect.signature(function).parameters if name in given}
+
+
+def names(text: str) -> list[str]:
+    """Return comma-separated names, as the value of an option."""
+    return text.split(",")
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Return comma-separated whole numbers, as the value of an option.
+
+    Examples
+    --------
+    >>> whole_numbers("2048,8192")
+    [2048, 8192]
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be whole numbers, comma-separated, got {text!r}"
+        ) from None
 
 
 def add_model_command(
@@ -58,7 +107,7 @@ def add_model_command(
     command.add_argument(
         "--layer-type", metavar="NAME", help="which RoPE, if layers differ (e.g. full_attention)"
     )
-    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_json(command)
     return command
 
 
@@ -72,6 +121,11 @@ def add_original_length(command: OneLineParser) -> None:
     )
 
 
+def add_json(command: OneLineParser) -> None:
+    """Add ``--json``."""
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
 def add_out(command: OneLineParser) -> None:
     """Add ``--out``."""
     command.add_argument(
@@ -83,13 +137,8 @@ def add_schemes(command: OneLineParser, *, default: str) -> None:
     """Add ``--schemes``."""
     command.add_argument(
         "--schemes",
+        type=names,
         metavar="NAMES",
         help=f"comma-separated, of {', '.join(COMPARABLE)}; and 'config', the model's own "
         f"(default: {default})",
     )
-
-
-def named_schemes(options: Any) -> list[str] | None:
-    """Return the names given to ``--schemes``; None where it is left out."""
-    names: str | None = options.schemes
-    return None if names is None else names.split(",")

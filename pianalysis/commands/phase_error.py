@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis.commands.parser import add_model_command, add_schemes, named_schemes
+from pianalysis.commands.parser import add_model_command, add_schemes, arguments_of
 from pianalysis.extension import Unscaled, named
 from pianalysis.precision.table import PhaseTable, tabulate_schemes
 from pianalysis.records import plain
@@ -18,7 +18,7 @@ PLAIN = "unscaled"
 
 
 def tabulate_model(
-    name: str,
+    model: str,
     target: int | None = None,
     *,
     schemes: Sequence[str] | None = None,
@@ -27,8 +27,8 @@ def tabulate_model(
 ) -> PhaseTable:
     """Tabulate a preset, config.json or directory: its own scheme, or those named."""
     source: dict[str, Any] = {"original_length": original_length, "layer_type": layer_type}
-    spec, _ = named.find_model(name, **source)
-    own = named.find_extension(name, target, **source)
+    spec, _ = named.find_model(model, **source)
+    own = named.find_extension(model, target, **source)
     if target is None:
         target = spec.context_window if own is None else own.target
     if schemes is not None:
@@ -40,26 +40,26 @@ def tabulate_model(
     return tabulate_schemes(spec, target, extensions)
 
 
-def table(found: PhaseTable) -> str:
+def table(errors: PhaseTable) -> str:
     """Return the errors as text: a row a scheme and pipeline."""
     from tabulate import tabulate
 
     rows = [
         [
-            found.scheme[index],
-            found.pipeline[index],
-            *(_position(column[index]) for column in (found.first_wrong, found.always_wrong)),
-            _number(found.largest_phase_error[index]),
-            _number(found.largest_score_error[index]),
+            errors.scheme[index],
+            errors.pipeline[index],
+            *(_position(column[index]) for column in (errors.first_wrong, errors.always_wrong)),
+            _number(errors.largest_phase_error[index]),
+            _number(errors.largest_score_error[index]),
         ]
-        for index in range(len(found.scheme))
+        for index in range(len(errors.scheme))
     ]
     headers = ["scheme", "number format", "first\nwrong", "always\nwrong from"]
     headers += ["largest\nphase error", "largest\nscore error"]
-    spec = found.spec
+    spec = errors.spec
     lines = [
         f"d = {spec.rotary_dim}, base {spec.base:g}, window {spec.context_window}, "
-        f"target {found.target} tokens",
+        f"target {errors.target} tokens",
         "",
         tabulate(
             rows,
@@ -68,19 +68,19 @@ def table(found: PhaseTable) -> str:
             colalign=("left", "left", "right", "right", "right", "right"),
         ),
         "",
-        f"wrong     a phase off by more than {found.tolerance:g} rad, proved; "
-        f"none: at no position below {found.searched}",
+        f"wrong     a phase off by more than {errors.tolerance:g} rad, proved; "
+        f"none: at no position below {errors.searched}",
         "always    every position from there to the end of the search is wrong",
         "phase     radians, the worst pair at the worst position below the target",
         "score     share of the largest score, for a query there and a key at 0, |h_j| <= 1",
         "overflow  positions beyond 65504 are infinite in float16",
     ]
-    if np.isfinite(found.largest_phase_error).all():
+    if np.isfinite(errors.largest_phase_error).all():
         lines.pop()
     return "\n".join(lines)
 
 
-def as_json(found: PhaseTable) -> str:
+def as_json(errors: PhaseTable) -> str:
     """Return the table as JSON, null where there is no position or no finite error."""
 
     def finite(value: Any) -> Any:
@@ -88,7 +88,7 @@ def as_json(found: PhaseTable) -> str:
             return [finite(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    body = {name: finite(value) for name, value in plain(found).items()}
+    body = {name: finite(value) for name, value in plain(errors).items()}
     return json.dumps(body, indent=2, allow_nan=False)
 
 
@@ -116,13 +116,7 @@ def add(commands: Any) -> None:
 
 def run(options: Any) -> str:
     """Return what the command prints."""
-    found = tabulate_model(
-        options.model,
-        options.target,
-        schemes=named_schemes(options),
-        original_length=options.original_length,
-        layer_type=options.layer_type,
-    )
+    errors = tabulate_model(**arguments_of(tabulate_model, options))
     if options.json:
-        return as_json(found)
-    return f"{options.model}\n{table(found)}"
+        return as_json(errors)
+    return f"{options.model}\n{table(errors)}"

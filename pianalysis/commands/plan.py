@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pianalysis.commands.parser import add_model_command
+from pianalysis.commands.parser import add_model_command, arguments_of
+from pianalysis.commands.text import aligned
 from pianalysis.extension import PositionInterpolation
 from pianalysis.planning import dry_run
+from pianalysis.planning import plan as planning
 from pianalysis.planning.dry_run import DryRun
-from pianalysis.planning.plan import GIB, GPUS_PER_HOST, USABLE, Plan, model_config, plan
+from pianalysis.planning.plan import GIB, GPUS_PER_HOST, USABLE, Plan, model_config
 from pianalysis.records import plain
 
 
-def table(found: Plan) -> str:
+def table(plan: Plan) -> str:
     """Return the plan as text, a quantity a line with its unit."""
-    memory, operations = found.memory, found.operations
-    peak = f"{found.peak:g} TFLOP/s at {found.utilisation:.0%}"
+    memory, operations = plan.memory, plan.operations
+    peak = f"{plan.peak:g} TFLOP/s at {plan.utilisation:.0%}"
     rows = [
-        ("parameters", f"{found.parameters:,}"),
-        ("window -> target", f"{found.spec.context_window} -> {found.target} tokens"),
-        ("batch", f"{found.batch} sequences = {found.batch * found.target:,} tokens a step"),
-        ("", f"{found.micro_batch} a GPU and pass, {found.accumulation} passes a step"),
-        ("steps, tokens", f"{found.steps}, {found.tokens:.3g}"),
+        ("parameters", f"{plan.parameters:,}"),
+        ("window -> target", f"{plan.spec.context_window} -> {plan.target} tokens"),
+        ("batch", f"{plan.batch} sequences = {plan.batch * plan.target:,} tokens a step"),
+        ("", f"{plan.micro_batch} a GPU and pass, {plan.accumulation} passes a step"),
+        ("steps, tokens", f"{plan.steps}, {plan.tokens:.3g}"),
         ("", ""),
-        (f"MEMORY on each of {found.gpus} GPUs", "GiB, an estimate"),
+        (f"MEMORY on each of {plan.gpus} GPUs", "GiB, an estimate"),
         ("  weights, float32, sharded", _gib(memory.weights)),
         ("  gradients, float32, sharded", _gib(memory.gradients)),
         ("  AdamW states, float32, sharded", _gib(memory.optimizer)),
@@ -32,42 +34,40 @@ def table(found: Plan) -> str:
         ("  activations, layer inputs alone", _gib(memory.activations)),
         ("  the larger of: logits and loss", _gib(memory.loss)),
         ("                 a layer, recomputed", _gib(memory.layer)),
-        ("  together", f"{_gib(found.memory_total)}   {_verdict(found)}"),
-        ("  without gradient checkpointing", _gib(found.memory_plain_total)),
+        ("  together", f"{_gib(plan.memory_total)}   {_verdict(plan)}"),
+        ("  without gradient checkpointing", _gib(plan.memory_plain_total)),
         ("", ""),
-        (f"MEMORY of each host of {min(found.gpus, GPUS_PER_HOST)} GPUs", "GiB, an estimate"),
-        ("  the checkpoint, opened by each process", _gib(found.host_memory)),
+        (f"MEMORY of each host of {min(plan.gpus, GPUS_PER_HOST)} GPUs", "GiB, an estimate"),
+        ("  the checkpoint, opened by each process", _gib(plan.host_memory)),
         ("", ""),
         ("WORK", "floating-point operations"),
         ("  a token, matrices", f"{operations.matrices:.4g}"),
         ("  a token, causal attention", f"{operations.attention:.4g}"),
         ("  a token, computed again", f"{operations.recomputed:.4g}"),
-        ("  all tokens", f"{found.total_operations:.4g}"),
-        ("  time, an estimate", f"{found.hours:.4g} hours on {found.gpus} GPUs of {peak}"),
+        ("  all tokens", f"{plan.total_operations:.4g}"),
+        ("  time, an estimate", f"{plan.hours:.4g} hours on {plan.gpus} GPUs of {peak}"),
     ]
-    width = max(len(name) for name, _ in rows) + 2
-    lines = [f"{name:<{width}}{value}".rstrip() for name, value in rows]
-    return "\n".join([found.model, "", *lines, "", found.command])
+    return "\n".join([plan.model, "", aligned(rows), "", plan.command])
 
 
-def _verdict(found: Plan) -> str:
-    limit = f"{USABLE:.0%} of {found.gpu_memory:g} GiB"
-    if found.fits:
+def _verdict(plan: Plan) -> str:
+    limit = f"{USABLE:.0%} of {plan.gpu_memory:g} GiB"
+    if plan.fits:
         return f"fits in {limit}"
-    if found.smallest_gpus is None:
+    if plan.smallest_gpus is None:
         return f"does not fit in {limit}, on any number of GPUs at this batch"
-    return f"does not fit in {limit}; the smallest count that does: {found.smallest_gpus} GPUs"
+    return f"does not fit in {limit}; the smallest count that does: {plan.smallest_gpus} GPUs"
 
 
 def _gib(size: float) -> str:
     return f"{size / GIB:8.2f}"
 
 
-def line(found: DryRun) -> str:
+def line(dry: DryRun) -> str:
     """Return the dry run as one line of text."""
     return (
-        f"dry run: {found.model_class}, {found.parameters:,} parameters, logits {found.logits}, "
-        f"frequencies off by at most {found.frequency_error:.1e} of their size"
+        f"dry run: {dry.model_class}, {dry.parameters:,} parameters, logits {dry.logits}, "
+        f"frequencies off by at most {dry.frequency_error:.1e} of their size"
     )
 
 
@@ -116,24 +116,15 @@ def add(commands: Any) -> None:
 
 def run(options: Any) -> str:
     """Return what the command prints."""
-    found = plan(
-        options.model,
-        options.target,
-        gpus=options.gpus,
-        gpu_memory=options.gpu_memory,
-        utilisation=options.utilisation,
-        peak=options.peak,
-        batch=options.batch,
-        micro_batch=options.micro_batch,
-        steps=options.steps,
-        original_length=options.original_length,
-        layer_type=options.layer_type,
-    )
+    extension_plan = planning.plan(**arguments_of(planning.plan, options))
     dry = None
     if options.dry_run:
-        extension = PositionInterpolation(found.spec, found.target)
+        extension = PositionInterpolation(extension_plan.spec, extension_plan.target)
         dry = dry_run.dry_run(model_config(options.model), extension)
     if options.json:
-        body = plain(found) if dry is None else {**plain(found), "dry_run": plain(dry)}
+        body = plain(extension_plan)
+        if dry is not None:
+            body["dry_run"] = plain(dry)
         return json.dumps(body, indent=2, allow_nan=False)
-    return table(found) if dry is None else f"{table(found)}\n\n{line(dry)}"
+    text = table(extension_plan)
+    return text if dry is None else f"{text}\n\n{line(dry)}"

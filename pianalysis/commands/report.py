@@ -11,6 +11,7 @@ from pianalysis.bounds.extrapolation import extrapolation_bound
 from pianalysis.bounds.interpolation import adjacent_contrast, interpolation_bound
 from pianalysis.bounds.ratio import bound_ratio
 from pianalysis.commands.parser import add_model_command
+from pianalysis.commands.text import aligned
 from pianalysis.extension import PositionInterpolation
 from pianalysis.records import Record
 from pianalysis.rope.spec import RopeSpec
@@ -131,9 +132,7 @@ def table(report: Report) -> str:
         ),
         ("  fastest pair keeps", f"{100 * report.contrast['fastest_pair_kept']:.2f}%"),
     ]
-    width = max(len(name) for name, _ in rows) + 2
-    lines = [f"{name:<{width}}{value}".rstrip() for name, value in rows]
-    return "\n".join([report.model, report.source, "", *lines])
+    return "\n".join([report.model, report.source, "", aligned(rows)])
 
 
 def add(commands: Any) -> None:
@@ -154,5 +153,5 @@ def run(options: Any) -> str:
     spec, source = named.find_model(
         options.model, original_length=options.original_length, layer_type=options.layer_type
     )
-    found = build(options.model, source, spec, options.target)
-    return found.json().rstrip() if options.json else table(found)
+    report = build(options.model, source, spec, options.target)
+    return report.json().rstrip() if options.json else table(report)

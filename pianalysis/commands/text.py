@@ -1,0 +1,46 @@
+"""Text that commands print: aligned lines, and a record as a table with a column a scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pianalysis.records import Record
+
+
+def aligned(rows: Sequence[tuple[str, str]]) -> str:
+    """Return "name  value" lines, the values below one another.
+
+    Examples
+    --------
+    >>> print(aligned([("base c", "10000"), ("window", "2048 tokens"), ("", "")]).rstrip())
+    base c  10000
+    window  2048 tokens
+    """
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join(f"{name:<{width}}{value}".rstrip() for name, value in rows)
+
+
+def right_aligned(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """Return a table of cells as they are written, not as tabulate would read their numbers."""
+    from tabulate import tabulate
+
+    return tabulate(rows, headers=headers, disable_numparse=True, stralign="right")
+
+
+def by_scheme(
+    record: Record, names: Sequence[str], cell: Callable[[dict[str, Any]], str], *, head: str = ""
+) -> str:
+    """Return a record as a table: a line for each value of the columns named, a column a scheme.
+
+    ``cell`` writes what stands there, given the record's row; ``head`` stands before each scheme.
+    """
+    columns = record.columns()
+    schemes = list(dict.fromkeys(columns["scheme"]))
+    places = dict.fromkeys(zip(*(columns[name] for name in names), strict=True))
+    rows = []
+    for place in places:
+        at = dict(zip(names, place, strict=True))
+        cells = [cell(record.only(scheme=scheme, **at)) for scheme in schemes]
+        rows.append([*(f"{value}" for value in place), *cells])
+    return right_aligned(rows, [*names, *(f"{head}{scheme}" for scheme in schemes)])
