@@ -107,7 +107,7 @@ def test_a_damaged_unit_is_measured_again(model, whole, tmp_path, monkeypatch):
     ("change", "message"),
     [
         (["--tokens", "0"], "tokens must be an integer of at least 8, got 0"),
-        (["--pairs", "0"], "pairs must be an integer of at least 1, got 0"),
+        (["--draws", "0"], "draws must be an integer of at least 1, got 0"),
         (["--seed", "-1"], "seed must be an integer of at least 0, got -1"),
         (["--scheme", "yarm"], "did you mean 'yarn'"),
         (["--factor", "0.5"], "factor must be a finite number at least 1 "),
