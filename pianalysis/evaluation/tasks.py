@@ -112,8 +112,7 @@ def task_accuracy(
     25% for race. Prompts stay inside the pretrained window, so any loss against the model as loaded
     is what the scheme costs there.
     """
-    _require()
-    files = _files(tasks, data or {})
+    files = task_files(tasks, data or {})
     if limit is not None:
         limit = checks.whole("limit", limit, at_least=2)
     schemes = units.schemes(checkpoint, extensions)
@@ -158,14 +157,18 @@ def task_accuracy(
     )
 
 
-def _require() -> None:
+def task_files(tasks: Sequence[str], data: Mapping[str, str | os.PathLike[str]]) -> dict[str, Path]:
+    """Return the files that hold documents, by task; what cannot be read is refused at once.
+
+    Raises
+    ------
+    ModuleNotFoundError, ValueError
+        As ``task_accuracy``.
+    """
     if find_spec("lm_eval") is None:
         raise ModuleNotFoundError(
             "task accuracy needs lm-evaluation-harness: pip install 'pianalysis[eval]'"
         )
-
-
-def _files(tasks: Sequence[str], data: Mapping[str, str | os.PathLike[str]]) -> dict[str, Path]:
     if isinstance(tasks, str) or not tasks or len(set(tasks)) != len(tasks):
         raise ValueError(f"tasks must be distinct names, at least one, got {tasks!r}")
     for task in tasks:
