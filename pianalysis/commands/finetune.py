@@ -11,44 +11,62 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pianalysis.commands.parser import OneLineParser
+from pianalysis.commands.parser import OneLineParser, add_original_length, carry_out
 
 if TYPE_CHECKING:
     from pianalysis.finetune.corpus import Corpus
 
+DESCRIPTION = (
+    "Fine-tune a checkpoint under an extension scheme, by a recipe in JSON; a run that was stopped "
+    "goes on when given again."
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = OneLineParser(
-        prog="python -m pianalysis.finetune",
-        description="Fine-tune a checkpoint under an extension scheme, by a recipe in JSON; a run "
-        "that was stopped goes on when given again.",
+    """Run the module's own command line; returns the exit status."""
+    parser = OneLineParser(prog="python -m pianalysis.finetune", description=DESCRIPTION)
+    add_arguments(parser)
+    return carry_out(parser, arguments)
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    command: OneLineParser = commands.add_parser(
+        "finetune",
+        help="train a checkpoint to a longer window, by a recipe",
+        description=DESCRIPTION,
+        epilog="on several GPUs: torchrun --nproc-per-node N -m pianalysis.finetune SOURCE ...",
     )
-    parser.add_argument(
+    add_arguments(command)
+
+
+def add_arguments(command: OneLineParser) -> None:
+    """Add the arguments, which the subcommand and the module call share."""
+    command.set_defaults(run=run)
+    command.add_argument(
         "source", help="directory, .gguf file, hub id, smollm2, or a model's config.json"
     )
-    parser.add_argument("--recipe", required=True, metavar="FILE", help="recipe as JSON")
-    parser.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log and record")
-    parser.add_argument(
+    command.add_argument("--recipe", required=True, metavar="FILE", help="recipe as JSON")
+    command.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log and record")
+    command.add_argument(
         "--text", nargs="+", metavar="FILE", help="UTF-8 texts (default: plays, one held out)"
     )
-    parser.add_argument(
+    command.add_argument(
         "--tokenizer", metavar="DIR", help="for a model from scratch: with a tokenizer.json"
     )
-    parser.add_argument(
+    command.add_argument(
         "--save-every", type=int, metavar="STEPS", help="checkpoints besides the last"
     )
-    parser.add_argument(
-        "--original-length",
-        type=int,
-        metavar="TOKENS",
-        help="pretrained window, if the config lacks it",
-    )
-    options = parser.parse_args(arguments)
+    add_original_length(command)
+
+
+def run(options: Any) -> str | None:
+    """Return what the command prints; nothing but in a run's first process."""
     import torch
 
     from pianalysis.finetune.recipe import Recipe
     from pianalysis.finetune.train import finetune
+    from pianalysis.pictures.training import save_loss_curve
 
     try:
         recipe = Recipe.from_json(Path(options.recipe).read_text(encoding="utf-8"))
@@ -58,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source = options.source
         if source.endswith(".json"):
             source = json.loads(Path(source).read_text(encoding="utf-8"))
-        found = finetune(
+        training = finetune(
             source,
             recipe,
             options.out,
@@ -66,21 +84,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             save_at=range(every, recipe.steps, every),
             original_length=options.original_length,
         )
-    except (ValueError, TypeError, OSError) as error:
-        parser.error(str(error))
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-    if int(os.environ.get("RANK", "0")) == 0:
-        from pianalysis.pictures.training import save_loss_curve
-
-        save_loss_curve(found, Path(options.out, "loss.png"))
-        print(
-            f"{found.recipe['scheme']}: {recipe.steps} steps, loss {found.loss[-1]:.3f}, "
-            f"{found.tokens_per_second:.0f} tokens/s, {100 * found.share_of_peak:.0f}% of the "
-            f"matrix-product peak; written to {options.out}"
-        )
-    return 0
+    if int(os.environ.get("RANK", "0")) != 0:
+        return None
+    save_loss_curve(training, Path(options.out, "loss.png"))
+    return (
+        f"{training.recipe['scheme']}: {recipe.steps} steps, loss {training.loss[-1]:.3f}, "
+        f"{training.tokens_per_second:.0f} tokens/s, {100 * training.share_of_peak:.0f}% of the "
+        f"matrix-product peak; written to {options.out}"
+    )
 
 
 def _corpus(tokenizer: Any, folder: str | None, paths: Sequence[str] | None) -> Corpus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pianalysis.commands import compare, evaluate, heads, phase_error, plan, report
+from pianalysis.commands import compare, evaluate, finetune, heads, phase_error, plan, report
 from pianalysis.commands.parser import OneLineParser, carry_out
 from pianalysis.version import __version__
 
@@ -16,7 +16,7 @@ def build_parser() -> OneLineParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (report, compare, heads, evaluate, phase_error, plan):
+    for command in (report, compare, heads, evaluate, phase_error, plan, finetune):
         command.add(commands)
     return parser
 

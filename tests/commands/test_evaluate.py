@@ -225,4 +225,5 @@ def test_help_loads_no_model_library_and_no_pictures():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "evaluate" in done.stdout
+    assert "finetune" in done.stdout
     assert done.stdout.strip().endswith("[]")
