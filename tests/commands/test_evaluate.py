@@ -85,9 +85,9 @@ def test_the_records_are_those_of_the_library(model, whole):
     assert (whole / "evaluate_perplexity.csv").read_text() == perplexity(
         checkpoint, [tokens], **asked
     ).csv()
-    found = passkeys(checkpoint, target=1024, distances=2, trials=2, extensions=extensions)
-    assert (whole / "evaluate_passkeys.csv").read_text() == found.csv()
-    assert found.k.tolist() == [512, 1024] * 2
+    reading = passkeys(checkpoint, target=1024, distances=2, trials=2, extensions=extensions)
+    assert (whole / "evaluate_passkeys.csv").read_text() == reading.csv()
+    assert reading.k.tolist() == [512, 1024] * 2
     body = json.loads((whole / "evaluate_likelihood.json").read_text())
     assert (body["prefix"], body["tail"]) == (300, 300)
     assert list(body["extensions"]) == ["linear x2"]

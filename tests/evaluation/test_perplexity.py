@@ -40,13 +40,13 @@ def documents():
 def naive(model, tokens, window, stride):
     """Losses by window: each token alone, from the first window that can predict it."""
     windows = {}
-    for target in range(1, len(tokens)):
+    for place in range(1, len(tokens)):
         start = 0
-        while start + window < target:
+        while start + window < place:
             start += stride
         with torch.inference_mode():
-            logits = model(torch.tensor([tokens[start:target]])).logits[0, -1].double()
-        loss = -torch.log_softmax(logits, -1)[tokens[target]].item()
+            logits = model(torch.tensor([tokens[start:place]])).logits[0, -1].double()
+        loss = -torch.log_softmax(logits, -1)[tokens[place]].item()
         windows.setdefault(start, []).append(loss)
     return list(windows.values())
 
