@@ -15,7 +15,7 @@ from pianalysis.commands.checkpoint import (
     words,
 )
 from pianalysis.commands.parser import check_folder
-from pianalysis.commands.text import by_scheme
+from pianalysis.commands.text import across_gaps, by_scheme, reached
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
@@ -29,8 +29,7 @@ def table(checkpoint: Checkpoint, measurement: Measurement) -> str:
     from pianalysis.heads import summary
 
     spec = checkpoint.spec
-    likelihood, passkey = measurement.likelihood, measurement.passkey
-    reached = ", ".join(f"{scheme} {k}" for scheme, k in passkey.k_max.items())
+    passkey = measurement.passkey
     return "\n".join(
         [
             f"{checkpoint.name}: d = {spec.rotary_dim}, base {spec.base:g}, "
@@ -38,11 +37,10 @@ def table(checkpoint: Checkpoint, measurement: Measurement) -> str:
             "",
             summary.text(summary.summarise(measurement.statistics)),
             "",
-            by_scheme(likelihood, ["gap"], lambda row: f"{row['mean']:.3f}", head="NLL "),
-            f"nats a token of {likelihood.tail} tokens behind {likelihood.prefix} and the gap",
+            across_gaps(measurement.likelihood),
             "",
             by_scheme(passkey, ["distance"], lambda row: f"{row['successes']}/{passkey.trials}"),
-            f"passkeys read out; k_max (20% rule): {reached}",
+            f"passkeys read out; {reached(passkey.k_max)}",
         ]
     )
 

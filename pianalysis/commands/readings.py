@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pianalysis.checkpoints.checkpoint import Checkpoint
 from pianalysis.commands.parser import arguments_of
-from pianalysis.commands.text import by_scheme, right_aligned
-from pianalysis.evaluation.likelihood import GapLikelihood, gap_likelihood
+from pianalysis.commands.text import across_gaps, by_scheme, reached, right_aligned
+from pianalysis.evaluation.likelihood import gap_likelihood
 from pianalysis.evaluation.passkeys import Passkeys, passkeys
 from pianalysis.evaluation.perplexity import Perplexity, perplexity
 from pianalysis.evaluation.summaries import SummaryScores, read_reports, rouge, summary_scores
@@ -108,13 +108,7 @@ def _perplexity_table(record: Perplexity) -> str:
 
 def _passkey_table(record: Passkeys) -> str:
     table = by_scheme(record, ["k"], lambda row: f"{row['successes']}/{record.trials}")
-    reached = ", ".join(f"{scheme} {k}" for scheme, k in record.k_max.items())
-    return f"{table}\npasskeys read out of k tokens; k_max (20% rule): {reached}"
-
-
-def _likelihood_table(record: GapLikelihood) -> str:
-    table = by_scheme(record, ["gap"], lambda row: f"{row['mean']:.3f}", head="NLL ")
-    return f"{table}\nnats a token of {record.tail} tokens behind {record.prefix} and the gap"
+    return f"{table}\npasskeys read out of k tokens; {reached(record.k_max)}"
 
 
 def _task_table(record: TaskAccuracy) -> str:
@@ -140,7 +134,7 @@ def _summary_table(record: SummaryScores) -> str:
 TABLES: dict[str, Callable[[Any], str]] = {
     "evaluate_perplexity": _perplexity_table,
     "evaluate_passkeys": _passkey_table,
-    "evaluate_likelihood": _likelihood_table,
+    "evaluate_likelihood": across_gaps,
     "evaluate_tasks": _task_table,
     "evaluate_summaries": _summary_table,
 }

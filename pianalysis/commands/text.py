@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pianalysis.records import Record
+
+if TYPE_CHECKING:
+    from pianalysis.evaluation.likelihood import GapLikelihood
 
 
 def aligned(rows: Sequence[tuple[str, str]]) -> str:
@@ -44,3 +47,14 @@ def by_scheme(
         cells = [cell(record.only(scheme=scheme, **at)) for scheme in schemes]
         rows.append([*(f"{value}" for value in place), *cells])
     return right_aligned(rows, [*names, *(f"{head}{scheme}" for scheme in schemes)])
+
+
+def across_gaps(record: GapLikelihood) -> str:
+    """Return the likelihood behind a gap as a table, a line a gap."""
+    table = by_scheme(record, ["gap"], lambda row: f"{row['mean']:.3f}", head="NLL ")
+    return f"{table}\nnats a token of {record.tail} tokens behind {record.prefix} and the gap"
+
+
+def reached(k_max: Mapping[str, int]) -> str:
+    """Return k_max of each scheme as one line."""
+    return f"k_max (20% rule): {', '.join(f'{scheme} {k}' for scheme, k in k_max.items())}"

@@ -27,10 +27,8 @@ needs_extra = pytest.mark.skipif(
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 20
 SCHEME = ["--scheme", "linear", "--factor", "2"]
 READINGS = ["--perplexity", "--passkeys", "--likelihood"]
-SETTINGS = [
-    *("--window", "64,400", "--stride", "64", "--tokens", "600"),
-    *("--distances", "2", "--trials", "2"),
-]
+SETTINGS = ["--window", "64,400", "--stride", "64", "--tokens", "600"]
+SETTINGS += ["--distances", "2", "--trials", "2"]
 
 
 @pytest.fixture(scope="module")
