@@ -78,7 +78,7 @@ def run(options: Any) -> str:
             checkpoint,
             encode(checkpoint.tokenizer, text, options.tokens),
             extensions=extensions,
-            pairs=options.draws,
+            draws=options.draws,
             trials=options.trials,
             seed=options.seed,
             store=store,
