@@ -1,8 +1,7 @@
-r"""Summaries of long reports (section 3.5, arXiv:2306.15595): prompt, masking, ROUGE.
+r"""Summaries of long reports (section 3.5, arXiv:2306.15595): prompt and ROUGE.
 
-The prompt is Fig. 4's: an instruction, the document, the request for a summary. In training the
-summary stands behind it and alone bears a loss; in evaluation the model writes it, and ROUGE-1, -2
-and -L compare it with the reference, as in Table 6.
+The prompt is Fig. 4's: an instruction, the document, the request for a summary. The model writes it,
+and ROUGE-1, -2 and -L compare it with the reference, as in Table 6.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ SUMMARY_BEFORE = "Read the following article and then summarize it."
 SUMMARY_AFTER = "Now summarize the above article.\nSummary:"
 DOCUMENT_TOKENS = 15_000
 SUMMARY_TOKENS = 1_000
-NO_LOSS = -100  # the label that torch's cross entropy leaves out
 ROUGE = ("rouge1", "rouge2", "rougeL")
 
 
@@ -45,19 +43,6 @@ class Report:
 
     document: str
     summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class SummaryExample:
-    """One training sequence: ``tokens``, of which the first ``prompt`` bear no loss."""
-
-    tokens: list[int]
-    prompt: int
-
-    @property
-    def labels(self) -> list[int]:
-        """The tokens, with ``NO_LOSS`` in place of the prompt's."""
-        return [NO_LOSS] * self.prompt + self.tokens[self.prompt :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,41 +112,6 @@ def read_reports(path: str | os.PathLike[str]) -> list[Report]:
             )
         reports.append(Report(report, summary))
     return reports
-
-
-def summary_example(
-    tokenizer: Any,
-    report: Report,
-    *,
-    document_tokens: int = DOCUMENT_TOKENS,
-    summary_tokens: int = SUMMARY_TOKENS,
-) -> SummaryExample:
-    """Return a training sequence: the prompt without loss, then the summary with it.
-
-    Parameters
-    ----------
-    tokenizer : transformers tokenizer
-        A fast one: it must tell where its tokens stand in the text.
-    report : Report
-    document_tokens : int
-        The document keeps so many tokens, its first; the paper's 15000 by default.
-    summary_tokens : int
-        The summary keeps so many, the tokenizer's end-of-sequence token, if any, included.
-
-    Notes
-    -----
-    The paper does not tell how a summary ends; the end-of-sequence token here is what lets the
-    model learn to stop. A summary that is cut ends without it.
-    """
-    most = checks.whole("summary_tokens", summary_tokens)
-    text, _ = _prompt(tokenizer, report.document, document_tokens)
-    encoded = _located(tokenizer, f"{text} {report.summary}")
-    start = opening(tokenizer)
-    # The first token of the summary is the first to end beyond the prompt.
-    prompt = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > len(text))
-    ids = encoded["input_ids"]
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    return SummaryExample(start + ids[:prompt] + (ids[prompt:] + end)[:most], len(start) + prompt)
 
 
 def rouge(summary: str, reference: str) -> dict[str, float]:

@@ -258,37 +258,16 @@ def test_reports_are_read_line_by_line(tmp_path):
             summaries.read_reports(path)
 
 
-@pytest.mark.parametrize("bos", [False, True])
-def test_only_the_summary_bears_loss(bos):
-    tokenizer = letters(bos=bos)
-    made = summaries.summary_example(tokenizer, REPORTS[0], document_tokens=30)
-    text = tokenizer.decode(made.tokens[int(bos) :])
-    assert text == (
+def test_the_prompt_is_the_papers_around_a_cut_document():
+    prompt, cut = summaries._prompt(letters(), REPORTS[0].document, 30)
+    assert prompt == (
         "Read the following article and then summarize it.\nThe board met on Monday. The b\n"
-        "Now summarize the above article.\nSummary: The board met."
+        "Now summarize the above article.\nSummary:"
     )
-    assert (made.tokens[0] == 0) is bos
-    assert len(made.labels) == len(made.tokens)
-    scored = [t for t, label in zip(made.tokens, made.labels, strict=True) if label != -100]
-    assert tokenizer.decode(scored) == " The board met."
-    assert made.labels[-len(scored) :] == scored
-    # What the model reads before it writes is what it was trained behind.
-    prompt, cut = summaries._prompt(tokenizer, REPORTS[0].document, 30)
-    assert made.tokens[: made.prompt] == tokenizer(prompt)["input_ids"]
     assert cut
-    whole = summaries.summary_example(tokenizer, REPORTS[1], document_tokens=26)
-    assert "\nFunds were spent on roads.\n" in tokenizer.decode(whole.tokens)
-
-
-def test_summaries_are_cut_and_ended():
-    tokenizer = ending()
-    report = Report("Long.", "abcdef")
-    full = summaries.summary_example(tokenizer, report)
-    assert full.tokens[-1] == full.labels[-1] == 0  # one blank, six letters, the end
-    assert len(full.tokens) - full.prompt == 8
-    for most, text in ((8, " abcdef<s>"), (7, " abcdef"), (3, " ab")):
-        cut = summaries.summary_example(tokenizer, report, summary_tokens=most)
-        assert tokenizer.decode(cut.tokens[cut.prompt :]) == text
+    whole, cut = summaries._prompt(letters(), REPORTS[1].document, 26)
+    assert "\nFunds were spent on roads.\n" in whole
+    assert not cut
 
 
 @needs_rouge
@@ -306,8 +285,10 @@ def test_rouge_by_hand():
 def trained(report, tokenizer):
     """A model that has learned one summary by heart, and nothing of its prompt."""
     model = llama(max_position_embeddings=512)
-    made = summaries.summary_example(tokenizer, report, document_tokens=30)
-    ids, labels = torch.tensor([made.tokens]), torch.tensor([made.labels])
+    prompt = tokenizer(summaries._prompt(tokenizer, report.document, 30)[0])["input_ids"]
+    summary = [*tokenizer(f" {report.summary}")["input_ids"], tokenizer.eos_token_id]
+    ids = torch.tensor([prompt + summary])
+    labels = torch.tensor([[-100] * len(prompt) + summary])
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0)
     for _ in range(60):
         loss = model(ids, labels=labels).loss
@@ -374,7 +355,7 @@ def test_summary_refusals(tiny, monkeypatch):
         with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got 0"):
             summaries.summary_scores(tiny, REPORTS, **{name: 0})
     with pytest.raises(ValueError, match="tokenizer must tell where its tokens stand"):
-        summaries.summary_example(None, REPORTS[0])
+        summaries._prompt(None, "Long.", 1)
     monkeypatch.setattr(summaries, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"ROUGE needs rouge-score: pip install"):
         summaries.summary_scores(tiny, REPORTS)
