@@ -33,9 +33,8 @@ def compare_model(
     layer_type: str | None = None,
 ) -> SchemeComparison:
     """Compare the schemes of a preset, config.json or directory, the model's own first."""
-    source: dict[str, Any] = {"original_length": original_length, "layer_type": layer_type}
-    spec, _ = named.find_model(model, **source)
-    own = named.find_extension(model, target, **source)
+    read = named.find_model(model, original_length=original_length, layer_type=layer_type)
+    spec, own = read.spec, read.own(target)
     extensions = chosen_extensions(spec, target, own, schemes)
     return compare_schemes(spec, extensions, workers=os.cpu_count() or 1)
 

@@ -26,9 +26,8 @@ def tabulate_model(
     layer_type: str | None = None,
 ) -> PhaseTable:
     """Tabulate a preset, config.json or directory: its own scheme, or those named."""
-    source: dict[str, Any] = {"original_length": original_length, "layer_type": layer_type}
-    spec, _ = named.find_model(model, **source)
-    own = named.find_extension(model, target, **source)
+    read = named.find_model(model, original_length=original_length, layer_type=layer_type)
+    spec, own = read.spec, read.own(target)
     if target is None:
         target = spec.context_window if own is None else own.target
     if schemes is not None:

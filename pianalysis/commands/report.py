@@ -150,8 +150,8 @@ def run(options: Any) -> str:
     """Return what the command prints."""
     from pianalysis.extension import named
 
-    spec, source = named.find_model(
+    read = named.find_model(
         options.model, original_length=options.original_length, layer_type=options.layer_type
     )
-    report = build(options.model, source, spec, options.target)
+    report = build(options.model, read.source, read.spec, options.target)
     return report.json().rstrip() if options.json else table(report)

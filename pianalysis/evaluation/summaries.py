@@ -1,7 +1,7 @@
 r"""Summaries of long reports (section 3.5, arXiv:2306.15595): prompt and ROUGE.
 
-The prompt is Fig. 4's: an instruction, the document, the request for a summary. The model writes it,
-and ROUGE-1, -2 and -L compare it with the reference, as in Table 6.
+The prompt is Fig. 4's: an instruction, the document, the request for a summary. The model writes
+it, and ROUGE-1, -2 and -L compare it with the reference, as in Table 6.
 """
 
 from __future__ import annotations

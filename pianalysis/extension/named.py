@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pianalysis import checks
-from pianalysis.extension import SCHEMES, BaseChange, Extension, Unscaled, extension_from_hf
+from pianalysis.extension import SCHEMES, BaseChange, Extension, Unscaled
 from pianalysis.extension.minimal_base import minimal_base
+from pianalysis.extension.registry import extension_of
+from pianalysis.rope.configs import RopeFacts, read_config, rope_facts
 from pianalysis.rope.presets import PRESETS
 from pianalysis.rope.spec import RopeSpec
 
@@ -41,10 +44,26 @@ def chosen_extensions(
     return extensions
 
 
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A preset or a config, read once; ``facts`` is what the config says, None for a preset."""
+
+    spec: RopeSpec
+    source: str
+    facts: RopeFacts | None = None
+
+    def own(self, target: int | None) -> Extension | None:
+        """Return the scheme that the config asks for, at ``target`` or at its own; or None."""
+        if self.facts is None:
+            return None
+        extension = extension_of(self.facts, target)
+        return None if isinstance(extension, Unscaled) else extension
+
+
 def find_model(
     name: str, *, original_length: int | None = None, layer_type: str | None = None
-) -> tuple[RopeSpec, str]:
-    """Return the specification of a preset, a config.json or a directory, and its source.
+) -> NamedModel:
+    """Read a preset, a config.json or a directory.
 
     Raises
     ------
@@ -56,30 +75,14 @@ def find_model(
             raise ValueError(
                 f"original_length and layer_type go with a config, got preset {name!r}"
             )
-        return PRESETS[name].spec, PRESETS[name].source
+        return NamedModel(PRESETS[name].spec, PRESETS[name].source)
     if not Path(name).exists():
         raise ValueError(
             f"model must be an existing path or one of the presets {', '.join(PRESETS)}, "
             f"got {name!r}{checks.nearest(name, PRESETS)}"
         )
-    spec = RopeSpec.from_hf(name, original_length=original_length, layer_type=layer_type)
-    return spec, "config"
-
-
-def find_extension(
-    name: str,
-    target: int | None,
-    *,
-    original_length: int | None = None,
-    layer_type: str | None = None,
-) -> Extension | None:
-    """Return the scheme that a config itself asks for, at ``target`` or at its own; or None."""
-    if name in PRESETS:
-        return None
-    own = extension_from_hf(
-        name, length=target, original_length=original_length, layer_type=layer_type
-    )
-    return None if isinstance(own, Unscaled) else own
+    facts = rope_facts(read_config(name), original_length, layer_type)
+    return NamedModel(RopeSpec.from_facts(facts), "config", facts)
 
 
 def comparable_extensions(

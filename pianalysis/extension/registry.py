@@ -104,8 +104,12 @@ def extension_from_hf(
     ValueError: original_length must be given: a 'linear' config without \
 original_max_position_embeddings does not hold the pretrained window, got None
     """
-    facts = rope_facts(read_config(config), original_length, layer_type)
-    spec = RopeSpec(facts.head_dim, facts.base, facts.context_window, facts.rotary_fraction)
+    return extension_of(rope_facts(read_config(config), original_length, layer_type), length)
+
+
+def extension_of(facts: RopeFacts, length: int | None = None) -> Extension:
+    """Return the scheme that a config asks for, from what it says; ``length`` as above."""
+    spec = RopeSpec.from_facts(facts)
     given = {name: facts.parameters.get(name) for name in _ARGUMENTS.get(facts.rope_type, ())}
     arguments = {name: value for name, value in given.items() if value is not None}
     if facts.rope_type == "proportional":

@@ -140,7 +140,7 @@ def plan(
     >>> plan("llama-65b", 8192).smallest_gpus
     32
     """
-    spec, _ = named.find_model(model, original_length=original_length, layer_type=layer_type)
+    spec = named.find_model(model, original_length=original_length, layer_type=layer_type).spec
     config = model_config(model)
     target = PositionInterpolation(spec, target).target
     sizes = Architecture.from_hf(config)

@@ -17,7 +17,7 @@ import numpy as np
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
 from pianalysis.rope import phases
-from pianalysis.rope.configs import read_config, rope_facts
+from pianalysis.rope.configs import RopeFacts, read_config, rope_facts
 
 LARGEST_HEAD_DIM = 8192
 LARGEST_WINDOW = 2**40
@@ -117,7 +117,11 @@ class RopeSpec:
         ...                   "rope_theta": 10000.0, "max_position_embeddings": 4096})
         RopeSpec(head_dim=128, base=10000.0, context_window=4096, rotary_fraction=1.0)
         """
-        facts = rope_facts(read_config(config), original_length, layer_type)
+        return cls.from_facts(rope_facts(read_config(config), original_length, layer_type))
+
+    @classmethod
+    def from_facts(cls, facts: RopeFacts) -> RopeSpec:
+        """Take the specification out of what a config says."""
         return cls(facts.head_dim, facts.base, facts.context_window, facts.rotary_fraction)
 
     @property
