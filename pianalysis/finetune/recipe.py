@@ -15,16 +15,12 @@ from typing import Any
 from pianalysis import checks
 from pianalysis.extension import Extension
 from pianalysis.extension.named import COMPARABLE, comparable_extensions
+from pianalysis.planning.published import WARMUP_START, WARMUP_STEPS, schedule
 from pianalysis.rope.spec import LARGEST_WINDOW, RopeSpec
 
-BETAS = (0.9, 0.95)
-WEIGHT_DECAY = 0.0
-WARMUP_STEPS = 20
-WARMUP_START = 0.1  # of the peak rate
 DTYPES = ("auto", "bfloat16", "float32")
-# Upper end in parameters -> peak rate. The paper: 2e-5 for 7B and 13B, 1e-5 for 33B and 65B. Below
-# 1B it says nothing; 2e-4 is the rate at which SmolLM2-135M learns in some hundred steps.
-RATES = ((1e9, 2e-4), (2e10, 2e-5), (float("inf"), 1e-5))
+# The paper trains no model below 7B. At this rate SmolLM2-135M learns in some hundred steps.
+SMALL, SMALL_RATE = 1e9, 2e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Recipe:
     micro_batch : int
         Sequences that one process takes through the model at a time; the rest is accumulated.
     learning_rate : float, optional
-        The peak; by the model's size unless given, see ``RATES``.
+        The peak; unless given, the paper's for the model's size, and 2e-4 below 1B parameters.
     gap : bool
         Leave out positions in the middle of each sequence (PoSE, arXiv:2309.10400), so that short
         sequences hold the distances of long ones.
@@ -142,7 +138,7 @@ class Recipe:
         """Return the peak learning rate for a model of so many parameters."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return next(rate for limit, rate in RATES if parameters < limit)
+        return SMALL_RATE if parameters < SMALL else schedule(parameters, self.target).learning_rate
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0, as a share of the peak."""

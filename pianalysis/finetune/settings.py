@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import transformers
 
-from pianalysis.finetune import recipe as recipes
 from pianalysis.finetune.recipe import Recipe
+from pianalysis.planning.published import BETAS, WEIGHT_DECAY
 
 
 def arguments(recipe: Recipe, folder: Path) -> Any:
@@ -24,9 +24,9 @@ def arguments(recipe: Recipe, folder: Path) -> Any:
     chosen = transformers.TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.micro_batch,
-        adam_beta1=recipes.BETAS[0],
-        adam_beta2=recipes.BETAS[1],
-        weight_decay=recipes.WEIGHT_DECAY,
+        adam_beta1=BETAS[0],
+        adam_beta2=BETAS[1],
+        weight_decay=WEIGHT_DECAY,
         max_grad_norm=0.0,  # the paper states no clipping
         bf16=recipe.dtype == "bfloat16" or (recipe.dtype == "auto" and cuda),
         use_cpu=not cuda,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pianalysis.planning.cost import token_operations
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -15,22 +17,9 @@ _TRIES = 5
 
 
 def flops_per_token(model: PreTrainedModel, length: int) -> float:
-    r"""Return the floating-point operations that training one token needs, backward pass included.
+    """Return the operations that training one token needs, as ``planning.cost`` counts them.
 
-    .. math:: 6 N + 6\, l\, w\, n
-
-    with N the weights of all matrix products (embeddings are looked up, not multiplied), l layers
-    of attention width w, and sequences of n tokens, of which a causal query sees half on average.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A causal language model of transformers; it may lie on the meta device.
-    length : int
-        n.
-
-    Notes
-    -----
+    The weights are those of all linear maps of the model, which may lie on the meta device.
     Activations that are computed again (gradient checkpointing) are not counted, nor are norms,
     rotations and the optimiser: it is the numerator of what is called model FLOP utilisation.
     """
@@ -38,9 +27,8 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
     linear = (m for m in model.modules() if isinstance(m, torch.nn.Linear))
     weights = sum(module.weight.numel() for module in linear)
     heads = config.num_attention_heads
-    width: int = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    layers: int = config.num_hidden_layers
-    return 6.0 * weights + 6.0 * layers * width * length
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return float(token_operations(weights, config.num_hidden_layers * width, length).model)
 
 
 def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:

@@ -163,14 +163,7 @@ def shared_activations(sizes: Architecture, tokens: int, *, width: int = COMPUTE
 def training_operations(sizes: Architecture, length: int, *, checkpointing: bool) -> Operations:
     r"""Return the floating-point operations for one token of a sequence of ``length``.
 
-    .. math::
-        \underbrace{6 M}_\text{matrices} + \underbrace{6 \, l \, a d \, s}_\text{attention}
-        + \underbrace{2 M_\text{layers} + 2 \, l \, a d \, s}_\text{recomputed}
-
-    M counts the weights that multiply every token (no embedding, no norms), s is the length. Two
-    operations a weight forward, four backward. Attention's two products cost
-    4 a d operations for each pair of tokens, a query sees s/2 keys on average under the causal
-    mask: half of the 12 l a d s that counts the full square.
+    As ``token_operations`` counts them; with ``checkpointing`` all layers are computed again.
 
     Notes
     -----
@@ -183,11 +176,39 @@ def training_operations(sizes: Architecture, length: int, *, checkpointing: bool
     >>> training_operations(llama, 8192, checkpointing=False).model / llama.parameters
     6.83...
     """
-    length = checks.whole("length", length)
-    score = sizes.layers * sizes.query_width * length
-    again = 2 * sizes.layers * sizes.layer_matrices + 2 * score
+    return token_operations(
+        sizes.matrices,
+        sizes.layers * sizes.query_width,
+        length,
+        recomputed=sizes.layers * sizes.layer_matrices if checkpointing else 0,
+    )
+
+
+def token_operations(weights: int, width: int, length: int, *, recomputed: int = 0) -> Operations:
+    r"""Return the floating-point operations that training one token needs, backward pass included.
+
+    .. math::
+        \underbrace{6 M}_\text{matrices} + \underbrace{6 \, l \, a d \, s}_\text{attention}
+        + \underbrace{2 M_\text{layers} + 2 \, l \, a d \, s}_\text{recomputed}
+
+    Two operations a weight forward, four backward. Attention's two products cost 4 a d operations
+    for each pair of tokens, a query sees s/2 keys on average under the causal mask: half of the
+    12 l a d s that counts the full square.
+
+    Parameters
+    ----------
+    weights : int
+        M, the weights that multiply every token: no embedding, no norms.
+    width : int
+        l a d, the width of the queries of all layers.
+    length : int
+        s, tokens of a sequence.
+    recomputed : int
+        M_layers, the weights of the layers whose forward pass is done twice; 0 for none.
+    """
+    score = width * checks.whole("length", length)
     return Operations(
-        matrices=6 * sizes.matrices,
+        matrices=6 * weights,
         attention=6 * score,
-        recomputed=again if checkpointing else 0,
+        recomputed=2 * recomputed + 2 * score if recomputed else 0,
     )

@@ -40,7 +40,11 @@ RECIPES = tuple(
     (name, target) for name, tested in TESTED.items() for target in sorted({8192, 16384, *tested})
 )
 STEPS = 1000
-_UP_TO_13B, _UP_TO_33B = 14e9, 34e9  # parameters
+BETAS = (0.9, 0.95)
+WEIGHT_DECAY = 0.0
+WARMUP_STEPS = 20
+WARMUP_START = 0.1  # of the peak rate
+_BELOW_33B, _UP_TO_33B = 2e10, 34e9  # parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def schedule(parameters: int, target: int) -> Schedule:
     >>> schedule(6_738_415_616, 32768)
     Schedule(learning_rate=2e-05, batch=128, gpus=128)
     """
-    rate = 2e-5 if parameters <= _UP_TO_13B else 1e-5
+    rate = 2e-5 if parameters < _BELOW_33B else 1e-5
     if parameters <= _UP_TO_33B and target <= 8192:
         return Schedule(rate, batch=64, gpus=32)
     return Schedule(rate, batch=128, gpus=128)
@@ -131,10 +135,10 @@ def source(name: str, target: int) -> dict[str, Any]:
         "scheme": "Eq. 4 of arXiv:2306.15595v2",
         "sizes": "Table 2 of arXiv:2302.13971",
         "optimizer": "AdamW",
-        "betas": [0.9, 0.95],
-        "weight_decay": 0.0,
-        "warmup_steps": 20,
-        "warmup_start": 0.1,
+        "betas": list(BETAS),
+        "weight_decay": WEIGHT_DECAY,
+        "warmup_steps": WARMUP_STEPS,
+        "warmup_start": WARMUP_START,
         "gpus": found.gpus,
         "sharding": "FSDP",
         "result_in_the_paper": target in TESTED[name],
