@@ -25,6 +25,7 @@ import numpy.typing as npt
 from pianalysis import checks
 from pianalysis.arrays import ComplexArray
 from pianalysis.checkpoints.checkpoint import Checkpoint, ropes_differ
+from pianalysis.evaluation.forward import device_of
 from pianalysis.rope.spec import RopeSpec
 
 _ROTATION = "apply_rotary_pos_emb"
@@ -330,10 +331,7 @@ def _token_ids(checkpoint: Checkpoint, tokens: Any) -> Any:
     if ids.min() < 0 or ids.max() >= vocabulary:
         worst = int(ids.min() if ids.min() < 0 else ids.max())
         raise ValueError(f"tokens must lie in [0, {vocabulary}), got {worst}")
-    device = embedding.weight.device
-    # Weights on disk show as "meta"; accelerate moves the ids itself then.
-    target = "cpu" if device.type == "meta" else device
-    return torch.from_numpy(ids.astype(np.int64))[None].to(target)
+    return torch.from_numpy(ids.astype(np.int64))[None].to(device_of(checkpoint.model))
 
 
 def _positions(name: str, value: npt.ArrayLike, tokens: int) -> npt.NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -12,38 +12,11 @@ from pianalysis import checks
 from pianalysis.arrays import ComplexArray, FloatArray, IntArray
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.heads import cells, sampled, search, sweep
+from pianalysis.heads.capture import LayerHeads
 from pianalysis.rope.spec import RopeSpec, check_spec
 
 _ROWS = 1024  # pairs measured at a time: what bounds the memory
 _MOST_PAIRS = 1024
-
-
-class Heads(Protocol):
-    """What the statistics need of one layer: see the parameters of ``layer_statistics``."""
-
-    @property
-    def layer(self) -> int:
-        """Its number in the model, from 0."""
-
-    @property
-    def queries(self) -> ComplexArray:
-        """(heads, tokens, d/2), before rotation."""
-
-    @property
-    def keys(self) -> ComplexArray:
-        """(key-value heads, tokens, d/2), before rotation."""
-
-    @property
-    def spec(self) -> RopeSpec:
-        """The rotation of this layer."""
-
-    @property
-    def scaling(self) -> float:
-        """Factor from score to logit."""
-
-    @property
-    def softcap(self) -> float | None:
-        """The c of c tanh(logit / c), or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +64,7 @@ class LayerStatistics:
         )
 
 
-def layer_statistics(heads: Heads, *, seed: int, pairs: int = 1) -> LayerStatistics:
+def layer_statistics(heads: LayerHeads, *, seed: int, pairs: int = 1) -> LayerStatistics:
     r"""Measure every head of one layer on sampled query-key pairs.
 
     Parameters
@@ -167,7 +140,7 @@ def layer_statistics(heads: Heads, *, seed: int, pairs: int = 1) -> LayerStatist
     )
 
 
-def _checked(heads: Heads) -> tuple[ComplexArray, ComplexArray]:
+def _checked(heads: LayerHeads) -> tuple[ComplexArray, ComplexArray]:
     check_spec(heads.spec)
     if heads.spec.context_window < 2:
         raise ValueError(
@@ -193,7 +166,7 @@ def _checked(heads: Heads) -> tuple[ComplexArray, ComplexArray]:
 
 
 def _head(
-    heads: Heads,
+    heads: LayerHeads,
     query: ComplexArray,
     key: ComplexArray,
     pairs: int,

@@ -6,8 +6,7 @@ distance and trial), so that a run that was stopped anywhere goes on and ends wi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +22,12 @@ from pianalysis.evaluation.likelihood import GapLikelihood, gap_likelihood
 from pianalysis.evaluation.passkeys import GapPasskey, gap_passkey, shortest_distance
 from pianalysis.evaluation.units import Store
 from pianalysis.extension import Extension
+from pianalysis.extension.registry import AS_LOADED
 from pianalysis.heads.capture import LayerHeads, visit_layers
 from pianalysis.heads.statistics import HeadStatistics, LayerStatistics, combine, layer_statistics
 from pianalysis.heads.summary import WorstCaseCurve, worst_case_curve
 from pianalysis.records import Record, plain
 from pianalysis.rope.spec import RopeSpec
-from pianalysis.version import __version__
 
 LIMITS = (0.05, 0.1, 0.3, 1.0, 3.0, 10.0)  # H of the worst-case curve
 _GAP_TEXT = 1024  # tokens read across a gap, at most: half before it, half behind
@@ -112,36 +111,44 @@ def head_statistics(
 ) -> HeadStatistics:
     """Return the statistics of every head; each layer is measured as the forward pass reaches it.
 
-    Layers found in the store are not measured again; one that does not rotate has no statistics.
+    Layers found in the store are not measured again; one that was damaged there is, by itself. One
+    that does not rotate has no statistics.
     """
     setting = {
-        "version": __version__,
-        "checkpoint": checkpoint.digest,
-        "dtype": str(checkpoint.model.dtype),
+        "kind": "statistics",
         "tokens": units.sha256(tokens),
         "pairs": checks.whole("pairs", pairs),
         "seed": checks.whole("seed", seed, at_least=0),
     }
 
-    def key(what: str) -> str:
-        return json.dumps({**setting, "what": what}, sort_keys=True)
+    def unit(layer: int | None, measure: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        cases = {layer: {**setting, "layer": layer}}
+        (found,) = units.run(checkpoint, {AS_LOADED: None}, cases, measure, store)
+        return found
 
-    if key("layers") not in store:
+    def measured(heads: LayerHeads) -> dict[str, Any]:
+        return layer_statistics(heads, seed=seed, pairs=pairs).arrays()
+
+    def all_layers(_: None) -> dict[str, Any]:
         count = checkpoint.model.config.get_text_config().num_hidden_layers
         visited: list[int] = []
         with tqdm(total=count, unit="layer", disable=None, leave=False) as bar:
 
             def visit(heads: LayerHeads) -> None:
-                if key(f"layer {heads.layer}") not in store:
-                    part = layer_statistics(heads, seed=seed, pairs=pairs)
-                    store[key(f"layer {heads.layer}")] = part.arrays()
+                unit(heads.layer, lambda _: measured(heads))
                 visited.append(heads.layer)
                 bar.update()
 
             visit_layers(checkpoint, tokens, visit)
-        store[key("layers")] = {"visited": visited}
-    layers = store[key("layers")]["visited"]
-    return combine(LayerStatistics.from_arrays(store[key(f"layer {layer}")]) for layer in layers)
+        return {"visited": visited}
+
+    def one_layer(layer: int) -> dict[str, Any]:
+        parts: list[dict[str, Any]] = []
+        visit_layers(checkpoint, tokens, lambda h: parts.append(measured(h)), layers=[layer])
+        return parts[0]
+
+    layers = unit(None, all_layers)["visited"]
+    return combine(LayerStatistics.from_arrays(unit(layer, one_layer)) for layer in layers)
 
 
 def default_gaps(window: int, tokens: int) -> list[int]:

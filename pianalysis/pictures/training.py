@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pianalysis.pictures import frame, marks, style
+from pianalysis.pictures import frame, marks
 from pianalysis.records import write_atomic
 
 if TYPE_CHECKING:
@@ -33,7 +32,4 @@ def save_loss_curve(found: FineTuning, path: Path) -> None:
     """Write the loss curve as PNG."""
     figure, ax = frame.new_figure()
     loss_curve(found, ax=ax)
-    out = io.BytesIO()
-    with style.applied():
-        figure.savefig(out, format="png", metadata={"Software": None})
-    write_atomic(path, out.getvalue())
+    write_atomic(path, frame.png(figure))
