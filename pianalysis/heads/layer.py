@@ -1,4 +1,4 @@
-"""One layer: every head measured on sampled query-key pairs; the unit that can be stored."""
+"""One layer: every head measured on draws of a query and a key; the unit that can be stored."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pianalysis.heads import cells, sampled, search, sweep
 from pianalysis.heads.capture import LayerHeads
 from pianalysis.rope.spec import RopeSpec, check_spec
 
-_ROWS = 1024  # pairs measured at a time: what bounds the memory
-_MOST_PAIRS = 1024
+_ROWS = 1024  # draws measured at a time: what bounds the memory
+_MOST_DRAWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class LayerStatistics:
     spec: RopeSpec
     seed: int
     tokens: int
-    pairs: int
+    draws: int
     table: dict[str, FloatArray]
     pair_share: FloatArray
     counts: IntArray
@@ -41,31 +41,35 @@ class LayerStatistics:
         """Return everything as arrays of numbers, exact through npz and JSON."""
         spec = self.spec
         return {
-            "setting": np.array([self.layer, self.seed, self.tokens, self.pairs]),
+            "setting": np.array([self.layer, self.seed, self.tokens, self.draws]),
             "rope": np.array([spec.head_dim, spec.base, spec.context_window, spec.rotary_fraction]),
-            **{name: getattr(self, name) for name in ("pair_share", "counts", "band_counts")},
+            "pair_share": self.pair_share,
+            "counts": self.counts,
+            "band_counts": self.band_counts,
             **{f"table.{name}": column for name, column in self.table.items()},
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> LayerStatistics:
         """Return the layer whose ``arrays()`` these are; lists will do."""
-        layer, seed, tokens, pairs = (int(x) for x in arrays["setting"])
+        layer, seed, tokens, draws = (int(x) for x in arrays["setting"])
         head_dim, base, window, fraction = (float(x) for x in arrays["rope"])
         names = [name for name in arrays if name.startswith("table.")]
         return cls(
-            layer,
-            RopeSpec(int(head_dim), base, int(window), fraction),
-            *(seed, tokens, pairs),
-            {name.removeprefix("table."): np.asarray(arrays[name], float) for name in names},
-            np.asarray(arrays["pair_share"], float),
-            np.asarray(arrays["counts"], np.int64),
-            np.asarray(arrays["band_counts"], np.int64),
+            layer=layer,
+            spec=RopeSpec(int(head_dim), base, int(window), fraction),
+            seed=seed,
+            tokens=tokens,
+            draws=draws,
+            table={name.removeprefix("table."): np.asarray(arrays[name], float) for name in names},
+            pair_share=np.asarray(arrays["pair_share"], float),
+            counts=np.asarray(arrays["counts"], np.int64),
+            band_counts=np.asarray(arrays["band_counts"], np.int64),
         )
 
 
-def layer_statistics(heads: LayerHeads, *, seed: int, pairs: int = 1) -> LayerStatistics:
-    r"""Measure every head of one layer on sampled query-key pairs.
+def layer_statistics(heads: LayerHeads, *, seed: int, draws: int = 1) -> LayerStatistics:
+    r"""Measure every head of one layer on draws of a query and a key.
 
     Parameters
     ----------
@@ -75,7 +79,7 @@ def layer_statistics(heads: LayerHeads, *, seed: int, pairs: int = 1) -> LayerSt
     seed : int
         Head i of layer l draws from the generator seeded with (seed, l, i), so that a layer's
         numbers do not depend on which other layers are measured.
-    pairs : int
+    draws : int
         Keys drawn for each query position m and head, uniformly from the positions 0..m.
 
     Returns
@@ -91,22 +95,22 @@ def layer_statistics(heads: LayerHeads, *, seed: int, pairs: int = 1) -> LayerSt
     -----
     *Spans*: [0, L), [L, 2L), [2L, 4L), [4L, 8L), every integer of each, in float64: extremes are
     within about d eps sum|h_j| of the true ones, the same bytes for any number of threads. Work
-    grows linearly with the tokens, 8 L d flops a pair, a thousand pairs at a time; what grows with
+    grows linearly with the tokens, 8 L d flops a draw, a thousand draws at a time; what grows with
     their square, the softmax denominators and ``reach``, stays a small share to several thousand.
 
     *Weights that move*: for a sampled query and key, the key is imagined at span s while all other
     keys of the query's causal context stay where they are; its softmax weight, softcap included, is
-    averaged over seeded spans of the range (one in each of 128 equal parts), then over the pairs.
+    averaged over seeded spans of the range (one in each of 128 equal parts), then over the draws.
     ``mass_own`` is the same at the true span. The causal context is the whole text up to the query,
     also in a layer that itself attends to a sliding window only.
 
     *Not included*: what a partly rotating head adds with its other dimensions, a constant in s.
 
     *Chord*: at s = n + 1/2, where Position Interpolation by 2 reads the score, with 0 <= n <= L - 2
-    drawn for each head. The weighted and corrected bounds hold for every pair; the paper's form is
-    not a theorem, and is counted. Beside the sampled pairs, every causal pair of the text is asked
-    how far its deviation could reach (``reach``), and the sixteen that reach furthest, each with
-    another query, are swept over all half-integers of the window (``found``).
+    drawn for each head. The weighted and corrected bounds hold for every draw; the paper's form is
+    not a theorem, and is counted. Beside the draws, every query and causal key of the text is asked
+    how far their deviation could reach (``reach``), and the sixteen that reach furthest, each with
+    another query, are swept over all half-integers of the window (``found_...``).
 
     Examples
     --------
@@ -115,28 +119,34 @@ def layer_statistics(heads: LayerHeads, *, seed: int, pairs: int = 1) -> LayerSt
     >>> q, k = rng.normal(size=(2, 2, 16, 8)) + 1j * rng.normal(size=(2, 2, 16, 8))
     >>> layer = SimpleNamespace(layer=0, queries=q, keys=k, spec=RopeSpec(16, 100.0, 64),
     ...                         scaling=0.25, softcap=None)
-    >>> found = layer_statistics(layer, seed=0)
-    >>> bool((found.table["weighted_ratio"] <= 1.0).all())
+    >>> statistics = layer_statistics(layer, seed=0)
+    >>> bool((statistics.table["weighted_ratio"] <= 1.0).all())
     True
     """
     queries, keys = _checked(heads)
     checks.whole("seed", seed, at_least=0)
-    checks.whole("pairs", pairs, at_most=_MOST_PAIRS)
+    checks.whole("draws", draws, at_most=_MOST_DRAWS)
     group = len(queries) // len(keys)
     counts = np.zeros((len(sampled.COUNTED), cells.CELLS), np.int64)
-    bands = np.zeros(
-        (len(sampled.band_edges(heads.spec.context_window)) - 1, cells.CELLS), np.int64
-    )
+    edges = sampled.band_edges(heads.spec.context_window)
+    bands = np.zeros((len(edges) - 1, cells.CELLS), np.int64)
     tables, shares = [], []
     for index, query in enumerate(queries):
         rng = np.random.default_rng([seed, heads.layer, index])
-        row, share = _head(heads, query, keys[index // group], pairs, rng, counts, bands)
+        row, share = _head(heads, query, keys[index // group], draws, rng, counts, bands)
         tables.append({"layer": heads.layer, "head": index, **row})
         shares.append(share)
     table = {name: np.array([row[name] for row in tables], dtype=float) for name in tables[0]}
     return LayerStatistics(
-        *(heads.layer, heads.spec, seed, queries.shape[1], pairs),
-        *(table, np.array(shares), counts, bands),
+        layer=heads.layer,
+        spec=heads.spec,
+        seed=seed,
+        tokens=queries.shape[1],
+        draws=draws,
+        table=table,
+        pair_share=np.array(shares),
+        counts=counts,
+        band_counts=bands,
     )
 
 
@@ -169,7 +179,7 @@ def _head(
     heads: LayerHeads,
     query: ComplexArray,
     key: ComplexArray,
-    pairs: int,
+    draws: int,
     rng: np.random.Generator,
     counts: IntArray,
     bands: IntArray,
@@ -177,7 +187,7 @@ def _head(
     """Return one head's row and pair shares; add its values to the counts."""
     spec, tokens = heads.spec, len(query)
     spans = sampled.draw_spans(spec.context_window, rng)
-    at = np.repeat(np.arange(tokens), pairs)
+    at = np.repeat(np.arange(tokens), draws)
     to = rng.integers(0, at + 1)
     log_sums = sweep.causal_log_sums(spec, heads.scaling * query, key, heads.softcap)
     blocks: list[dict[str, FloatArray]] = []
@@ -206,7 +216,7 @@ def _head(
 
 
 def _row(values: Mapping[str, FloatArray], at: IntArray, to: IntArray) -> dict[str, float]:
-    """Return the statistics of one head over its pairs."""
+    """Return the statistics of one head over its draws."""
     row: dict[str, float] = {}
     for name in sampled.COUNTED:
         sample = values[name]

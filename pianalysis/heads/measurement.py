@@ -13,7 +13,6 @@ from typing import Any
 from tqdm import tqdm
 
 from pianalysis import checks
-from pianalysis.arrays import FloatArray
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.bounds.worst_case.case import LARGEST_DIM, LARGEST_GRID
 from pianalysis.checkpoints.checkpoint import Checkpoint
@@ -24,9 +23,15 @@ from pianalysis.evaluation.units import Store
 from pianalysis.extension import Extension
 from pianalysis.extension.registry import AS_LOADED
 from pianalysis.heads.capture import LayerHeads, visit_layers
-from pianalysis.heads.statistics import HeadStatistics, LayerStatistics, combine, layer_statistics
+from pianalysis.heads.statistics import (
+    HeadStatistics,
+    HeadTable,
+    LayerStatistics,
+    combine,
+    layer_statistics,
+)
 from pianalysis.heads.summary import WorstCaseCurve, worst_case_curve
-from pianalysis.records import Record, plain
+from pianalysis.records import Record
 from pianalysis.rope.spec import RopeSpec
 
 LIMITS = (0.05, 0.1, 0.3, 1.0, 3.0, 10.0)  # H of the worst-case curve
@@ -48,7 +53,7 @@ def measure(
     tokens: Sequence[int],
     *,
     extensions: Mapping[str, Extension] | None = None,
-    pairs: int = 1,
+    draws: int = 1,
     trials: int = 5,
     seed: int = 0,
     store: Store | None = None,
@@ -63,7 +68,7 @@ def measure(
         likelihood across a gap, half of them before it.
     extensions : mapping, optional
         Label -> extension, for reading across a gap; the statistics are those of the model itself.
-    pairs : int
+    draws : int
         Keys drawn for each query and head.
     trials : int
         Passkeys for each distance.
@@ -80,12 +85,11 @@ def measure(
     spec = checkpoint.spec
     if len(tokens) < 8:
         raise ValueError(f"tokens must hold at least 8, got {len(tokens)}")
-    found = head_statistics(checkpoint, tokens, pairs=pairs, seed=seed, store=store)
     text = list(tokens[:_GAP_TEXT])
     return Measurement(
-        found,
-        _curve(spec),
-        gap_likelihood(
+        statistics=head_statistics(checkpoint, tokens, draws=draws, seed=seed, store=store),
+        curve=_curve(spec),
+        likelihood=gap_likelihood(
             checkpoint,
             text,
             prefix=len(text) // 2,
@@ -93,7 +97,7 @@ def measure(
             extensions=extensions,
             store=store,
         ),
-        gap_passkey(
+        passkey=gap_passkey(
             checkpoint,
             distances=default_distances(
                 spec.context_window, shortest_distance(checkpoint.tokenizer)
@@ -107,27 +111,27 @@ def measure(
 
 
 def head_statistics(
-    checkpoint: Checkpoint, tokens: Sequence[int], *, pairs: int, seed: int, store: Store
+    checkpoint: Checkpoint, tokens: Sequence[int], *, draws: int, seed: int, store: Store
 ) -> HeadStatistics:
     """Return the statistics of every head; each layer is measured as the forward pass reaches it.
 
-    Layers found in the store are not measured again; one that was damaged there is, by itself. One
+    Layers in the store are not measured again; one that was damaged there is, by itself. One
     that does not rotate has no statistics.
     """
     setting = {
         "kind": "statistics",
         "tokens": units.sha256(tokens),
-        "pairs": checks.whole("pairs", pairs),
+        "draws": checks.whole("draws", draws),
         "seed": checks.whole("seed", seed, at_least=0),
     }
 
     def unit(layer: int | None, measure: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         cases = {layer: {**setting, "layer": layer}}
-        (found,) = units.run(checkpoint, {AS_LOADED: None}, cases, measure, store)
-        return found
+        (result,) = units.run(checkpoint, {AS_LOADED: None}, cases, measure, store)
+        return result
 
     def measured(heads: LayerHeads) -> dict[str, Any]:
-        return layer_statistics(heads, seed=seed, pairs=pairs).arrays()
+        return layer_statistics(heads, seed=seed, draws=draws).arrays()
 
     def all_layers(_: None) -> dict[str, Any]:
         count = checkpoint.model.config.get_text_config().num_hidden_layers
@@ -172,39 +176,29 @@ def _curve(spec: RopeSpec) -> WorstCaseCurve | None:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadColumns(Record):
+class HeadColumns(HeadTable):
     """Some columns of the statistics, those of one picture, beside the curve it is held against."""
 
     meanings: dict[str, str]
     curve: WorstCaseCurve | None
-    table: dict[str, FloatArray]
-
-    def columns(self) -> dict[str, Any]:
-        """Return the table: column name -> values."""
-        return {name: column.tolist() for name, column in self.table.items()}
-
-    def summary(self) -> dict[str, Any]:
-        """Return what stands beside the table."""
-        return {"meanings": self.meanings, "curve": plain(self.curve)}
 
 
-def records(found: Measurement) -> dict[str, Record]:
+def records(measurement: Measurement) -> dict[str, Record]:
     """Return file stem -> record, each the data of the picture of that name."""
-    statistics = found.statistics
+    statistics = measurement.statistics
 
     def chosen(*names: str, curve: WorstCaseCurve | None = None) -> HeadColumns:
         table = {name: statistics.table[name] for name in ("layer", "head", *names)}
-        return HeadColumns(statistics.meanings, curve, table)
+        return HeadColumns(table=table, meanings=statistics.meanings, curve=curve)
 
     bounds = [f"{form}_{what}" for form in FORMS for what in ("bound_max", "violations", "ratio")]
     searched = [f"found_{what}" for what in ("ratio", "deviation", "bound", "query", "key", "span")]
     growth = ("limit_median", "growth_median", "growth_limit", "growth_max")
-    out: dict[str, Record] = {
+    return {
         "heads_map": statistics,
         "heads_bands": statistics.bands,
         "heads_bounds": chosen("deviation_max", *bounds, *searched),
-        "heads_growth": chosen(*growth, curve=found.curve),
-        "heads_likelihood": found.likelihood,
-        "heads_passkey": found.passkey,
+        "heads_growth": chosen(*growth, curve=measurement.curve),
+        "heads_likelihood": measurement.likelihood,
+        "heads_passkey": measurement.passkey,
     }
-    return out

@@ -1,4 +1,4 @@
-r"""What one block of query-key pairs of a head shows: extremes, chord deviations, moved weight."""
+r"""What one block of draws of a head shows: extremes, chord deviations, moved weight."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COUNTED = (
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """The spans drawn for one head, shared by all its pairs."""
+    """The spans drawn for one head, shared by all its draws."""
 
     chord: FloatArray
     mass: FloatArray
@@ -66,7 +66,7 @@ def draw_spans(window: int, rng: np.random.Generator) -> Spans:
 
 
 def measure(spec: RopeSpec, h: ComplexArray, chord_spans: FloatArray) -> dict[str, FloatArray]:
-    r"""Return the columns of a block of pairs, h (rows, d/2) in logits."""
+    r"""Return the columns of a block of draws, h (rows, d/2) in logits."""
     size = np.abs(h)
     high, low = sweep.score_extremes(spec, h)
     inside = np.maximum(high[:, 0], -low[:, 0])
@@ -108,7 +108,7 @@ def moved_weights(
     spans: FloatArray,
     softcap: float | None,
 ) -> FloatArray:
-    r"""Return each pair's softmax weight at its true span and averaged over each range, (rows, 5).
+    r"""Return each draw's softmax weight at its true span and averaged over each range, (rows, 5).
 
     With w the weight at the true span and log Z the log-sum-exp of all causal logits of the query,
     the other keys hold (1 - w) Z, and at span s the key has the weight

@@ -1,8 +1,8 @@
-r"""The search for a pair of real vectors above the paper's bound (Eq. 5), over a whole text.
+r"""The search for a real query and key above the paper's bound (Eq. 5), over a whole text.
 
-Sampled pairs seldom come near the bound: a head reaches it where few of its pairs matter. Over all
-spans the deviation from the chord can come to :math:`\sum_j 2 \sin^2(\theta_j/4) |h_j|` and no
-further, a number without a span in it, so every causal pair of the text can be looked at.
+Draws seldom come near the bound: a head reaches it where few of its pairs matter. Over all spans
+the deviation from the chord can come to :math:`\sum_j 2 \sin^2(\theta_j/4) |h_j|` and no further,
+a number without a span in it, so every query of the text can be held against all its causal keys.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from pianalysis.heads import sweep
 from pianalysis.heads.sampled import half_bend, ratio
 from pianalysis.rope.spec import RopeSpec
 
-CANDIDATES = 16  # pairs of a head whose every half-integer span is looked at
+CANDIDATES = (
+    16  # queries of a head, each with its best key, whose every half-integer span is looked at
+)
 _SPANS = 8192  # of them at a time
 
 
 def search(spec: RopeSpec, queries: ComplexArray, keys: ComplexArray) -> dict[str, float]:
-    """Return the pair and span found with the largest deviation / paper bound, and what was seen.
+    """Return the query, key and span of the largest deviation / paper bound, and what was seen.
 
-    ``reach_above`` counts the causal pairs whose deviation could exceed the bound at some real
+    ``reach_above`` counts the causal keys whose deviation could exceed the bound at some real
     span; ``reach`` is the largest of what it could come to, in units of the bound. The candidates
-    are the best key of the queries that reach furthest; ``found`` is what they attain at the
+    are the best key of the queries that reach furthest; ``found_...`` is what they attain at the
     half-integers of the window.
     """
     bend = half_bend(spec)
@@ -43,7 +45,12 @@ def search(spec: RopeSpec, queries: ComplexArray, keys: ComplexArray) -> dict[st
             best, place = ratios[row, column], (row, spans[column], gaps[row, column])
     row, span, gap = place
     return {
-        **{"reach_above": above.sum(), "reach": reach.max() / per_unit},
-        **{"found_ratio": best, "found_query": m[row], "found_key": at[m[row]]},
-        **{"found_span": span, "found_deviation": gap, "found_bound": bounds[row]},
+        "reach_above": above.sum(),
+        "reach": reach.max() / per_unit,
+        "found_ratio": best,
+        "found_query": m[row],
+        "found_key": at[m[row]],
+        "found_span": span,
+        "found_deviation": gap,
+        "found_bound": bounds[row],
     }

@@ -1,8 +1,11 @@
 r"""The bounds measured on real heads: how a checkpoint's scores behave beyond its window.
 
-From sampled query-key pairs of every head, :math:`a(s) = \mathrm{Re} \sum_j h_j e^{i s \theta_j}`
-with :math:`h_j = q_j \bar k_j` (Eq. 3, arXiv:2306.15595) is swept over the spans 0 to 8L - 1: the
-query and the key stay what they are, only their distance changes.
+For draws of a query and a key of every head, the score
+
+.. math:: a(s) = \mathrm{Re} \sum_j h_j e^{i s \theta_j}, \qquad h_j = q_j \bar k_j
+
+(Eq. 3, arXiv:2306.15595) is swept over the spans 0 to 8L - 1: the query and the key stay what they
+are, only their distance changes.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pianalysis.records import Record
 
 __all__ = [
     "HeadStatistics",
+    "HeadTable",
     "LayerStatistics",
     "Quantiles",
     "ScoreBands",
@@ -57,8 +61,23 @@ MEANINGS = {
 
 
 @dataclass(frozen=True, slots=True)
+class HeadTable(Record):
+    """A record whose columns are those of ``table``, a row for each layer and head."""
+
+    table: dict[str, FloatArray]
+
+    def columns(self) -> dict[str, Any]:
+        """Return the table: column name -> values."""
+        return {name: column.tolist() for name, column in self.table.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return every field but the table, ready for JSON."""
+        return {name: value for name, value in Record.summary(self).items() if name != "table"}
+
+
+@dataclass(frozen=True, slots=True)
 class Quantiles(Record):
-    """Quantiles over the sampled pairs of all heads; ``extreme`` is the largest, of dips the least.
+    """Quantiles over the draws of all heads; ``extreme`` is the largest, of dips the least.
 
     The extreme is exact, the quantiles are those of counts on a grid of the stated resolution.
     """
@@ -89,35 +108,26 @@ class ScoreBands(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class HeadStatistics(Record):
+class HeadStatistics(HeadTable):
     """Every head of a checkpoint: ``table`` has the columns, a row for each layer and head.
 
     ``meanings`` says what each column is; a suffix _median, _p95, _max (of dips _median, _p05,
-    _min) names the statistic over the head's pairs. ``pair_share`` is (heads, d/2).
+    _min) names the statistic over the head's draws. ``pair_share`` is (heads, d/2).
     """
 
     context_window: int
     rotary_dim: int
     seed: int
     tokens: int
-    pairs: int
+    pairs: int  # draws a query and head, by the name that committed records have for them
     chord_spans: int
     mass_spans: int
     band_spans: int
     ranges: tuple[tuple[int, int], ...]
     meanings: dict[str, str]
-    table: dict[str, FloatArray]
     pair_share: FloatArray
     overall: Quantiles
     bands: ScoreBands
-
-    def columns(self) -> dict[str, Any]:
-        """Return the table: column name -> values."""
-        return {name: column.tolist() for name, column in self.table.items()}
-
-    def summary(self) -> dict[str, Any]:
-        """Return every field but the table, ready for JSON."""
-        return {name: value for name, value in Record.summary(self).items() if name != "table"}
 
 
 def combine(layers: Iterable[LayerStatistics]) -> HeadStatistics:
@@ -135,21 +145,30 @@ def combine(layers: Iterable[LayerStatistics]) -> HeadStatistics:
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"layers must differ, got {numbers}")
     settings = {
-        (p.spec.context_window, p.spec.rotary_dim, p.seed, p.tokens, p.pairs) for p in parts
+        (p.spec.context_window, p.spec.rotary_dim, p.seed, p.tokens, p.draws) for p in parts
     }
     if len(settings) > 1:
         raise ValueError(
-            "layers must share context_window, rotary dimension, seed, tokens and pairs, "
+            "layers must share context_window, rotary dimension, seed, tokens and draws, "
             f"got {sorted(settings)}"
         )
-    window, rotary_dim, seed, tokens, pairs = settings.pop()
+    window, rotary_dim, seed, tokens, draws = settings.pop()
     table = {name: np.concatenate([part.table[name] for part in parts]) for name in parts[0].table}
     return HeadStatistics(
-        *(window, rotary_dim, seed, tokens, pairs),
-        *(CHORD_SPANS, MASS_SPANS, BAND_SPANS, sweep.RANGES, MEANINGS),
-        *(table, np.concatenate([part.pair_share for part in parts])),
-        _overall(np.sum([part.counts for part in parts], axis=0), table),
-        _bands(np.sum([part.band_counts for part in parts], axis=0), window),
+        table=table,
+        context_window=window,
+        rotary_dim=rotary_dim,
+        seed=seed,
+        tokens=tokens,
+        pairs=draws,
+        chord_spans=CHORD_SPANS,
+        mass_spans=MASS_SPANS,
+        band_spans=BAND_SPANS,
+        ranges=sweep.RANGES,
+        meanings=MEANINGS,
+        pair_share=np.concatenate([part.pair_share for part in parts]),
+        overall=_overall(np.sum([part.counts for part in parts], axis=0), table),
+        bands=_bands(np.sum([part.band_counts for part in parts], axis=0), window),
     )
 
 
@@ -158,8 +177,8 @@ def _overall(counts: IntArray, table: Mapping[str, FloatArray]) -> Quantiles:
         table[f"{name}_min"].min() if name.startswith("dip") else table[f"{name}_max"].max()
         for name in COUNTED
     ]
-    low, lower, median, upper, high = cells.quantiles(counts, LEVELS).T
-    return Quantiles(cells.RESOLUTION, COUNTED, low, lower, median, upper, high, np.array(extreme))
+    levels = cells.quantiles(counts, LEVELS).T
+    return Quantiles(cells.RESOLUTION, COUNTED, *levels, extreme=np.array(extreme))
 
 
 def _bands(counts: IntArray, window: int) -> ScoreBands:

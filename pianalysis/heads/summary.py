@@ -22,7 +22,7 @@ _MASS = ("own", "1", "2", "4", "8")
 class Bounds(Record):
     """The four bounds against the observed chord deviations, a row a form.
 
-    ``violations`` counts (pair, span) above the bound, of ``checked``; ``ratio`` is the largest
+    ``violations`` counts (draw, span) above the bound, of ``checked``; ``ratio`` is the largest
     deviation / bound.
     """
 
@@ -36,10 +36,11 @@ class Bounds(Record):
 class HeadSummary(Record):
     """A checkpoint in a page.
 
-    ``witness`` is the sampled pair and span whose deviation comes closest to the paper's bound, or
-    is furthest above it; ``found`` the same among all causal pairs, of which ``reach_above`` can
-    exceed it at some real span; ``moved`` the mean softmax weight of a sampled key at its own span
-    and at those of each range; ``most_excess`` the head with the largest median excess in [L, 2L);
+    ``witness`` is the draw and span whose deviation comes closest to the paper's bound, or is
+    furthest above it; ``found`` the same among all queries and their causal keys, of which
+    ``reach_above`` can exceed it at some real span; ``moved`` the mean softmax weight of a sampled
+    key at its own span and at those of each range; ``most_excess`` the head with the largest median
+    excess in [L, 2L);
     ``main_pairs`` how many heads have their largest share on each pair index.
     """
 
@@ -59,32 +60,38 @@ class HeadSummary(Record):
     slow_share: float
 
 
-def summarise(found: HeadStatistics) -> HeadSummary:
+def summarise(statistics: HeadStatistics) -> HeadSummary:
     """Return the statistics over all heads of a checkpoint.
 
-    Quantiles are over the pairs of all heads, not over heads; means over heads, each of which has
-    as many pairs.
+    Quantiles are over the draws of all heads, not over heads; means over heads, each of which has
+    as many draws.
     """
-    table = found.table
+    table = statistics.table
     heads = len(table["head"])
-    sampled = heads * found.tokens * found.pairs
-    closest, furthest = _witness(table, "paper", "witness"), _witness(table, "found", "found")
+    sampled = heads * statistics.tokens * statistics.pairs
     most = int(table["excess_2_median"].argmax())
     excess = {name: float(table[name][most]) for name in ("excess_2_median", "excess_2_max")}
     pair, number = np.unique(table["main_pair"].astype(int), return_counts=True)
     return HeadSummary(
-        *(found.context_window, heads, found.tokens, sampled, found.seed, found.overall),
-        Bounds(
-            sampled * found.chord_spans,
-            FORMS,
-            np.array([table[f"{form}_violations"].sum() for form in FORMS]),
-            np.array([table[f"{form}_ratio"].max() for form in FORMS]),
+        context_window=statistics.context_window,
+        heads=heads,
+        tokens=statistics.tokens,
+        sampled=sampled,
+        seed=statistics.seed,
+        overall=statistics.overall,
+        bounds=Bounds(
+            checked=sampled * statistics.chord_spans,
+            form=FORMS,
+            violations=np.array([table[f"{form}_violations"].sum() for form in FORMS]),
+            ratio=np.array([table[f"{form}_ratio"].max() for form in FORMS]),
         ),
-        *(closest, furthest, int(table["reach_above"].sum())),
-        {end: float(table[f"mass_{end}"].mean()) for end in _MASS},
-        _place(table, most) | excess,
-        dict(zip(pair.tolist(), number.tolist(), strict=True)),
-        float(table["slow_share"].mean()),
+        witness=_witness(table, "paper", "witness"),
+        found=_witness(table, "found", "found"),
+        reach_above=int(table["reach_above"].sum()),
+        moved={end: float(table[f"mass_{end}"].mean()) for end in _MASS},
+        most_excess=_place(table, most) | excess,
+        main_pairs=dict(zip(pair.tolist(), number.tolist(), strict=True)),
+        slow_share=float(table["slow_share"].mean()),
     )
 
 
@@ -98,39 +105,35 @@ def _place(table: dict[str, FloatArray], row: int) -> dict[str, float]:
     return {name: int(table[name][row]) for name in ("layer", "head")}
 
 
-def text(found: HeadSummary) -> str:
+def text(summary: HeadSummary) -> str:
     """Return the summary as text."""
     from tabulate import tabulate
 
-    overall = found.overall
-    rows = [
-        [name, *(f"{getattr(overall, level)[row]:.4g}" for level in ("median", "p95", "extreme"))]
-        for row, name in enumerate(overall.quantity)
-    ]
-    bounds = [
+    overall, bounds = summary.overall, summary.bounds
+    levels = zip(overall.quantity, overall.median, overall.p95, overall.extreme, strict=True)
+    rows = [[name, *(f"{value:.4g}" for value in values)] for name, *values in levels]
+    forms = [
         [form, f"{count:.0f}", f"{ratio:.4f}"]
-        for form, count, ratio in zip(
-            found.bounds.form, found.bounds.violations, found.bounds.ratio, strict=True
-        )
+        for form, count, ratio in zip(bounds.form, bounds.violations, bounds.ratio, strict=True)
     ]
     style: dict[str, Any] = {"disable_numparse": True, "stralign": "right"}
-    moved = ", ".join(f"{end}: {weight:.5f}" for end, weight in found.moved.items())
+    moved = ", ".join(f"{end}: {weight:.5f}" for end, weight in summary.moved.items())
     return "\n".join(
         [
-            f"{found.heads} heads, {found.sampled} pairs of {found.tokens} tokens, window "
-            f"{found.context_window}, seed {found.seed}; quantiles to {overall.resolution}",
+            f"{summary.heads} heads, {summary.sampled} pairs of {summary.tokens} tokens, window "
+            f"{summary.context_window}, seed {summary.seed}; quantiles to {overall.resolution}",
             "",
             tabulate(rows, headers=["logits", "median", "95%", "extreme"], **style),
             "",
-            tabulate(bounds, headers=["bound", "violated", "largest ratio"], **style),
-            f"of {found.bounds.checked} deviations",
+            tabulate(forms, headers=["bound", "violated", "largest ratio"], **style),
+            f"of {bounds.checked} deviations",
             "",
-            f"closest to the paper's bound, sampled: {_named(found.witness)}",
-            f"of all causal pairs, {found.reach_above} can exceed it; the furthest found: "
-            f"{_named(found.found)}",
-            f"largest median excess: {_named(found.most_excess)}",
+            f"closest to the paper's bound, sampled: {_named(summary.witness)}",
+            f"of all causal pairs, {summary.reach_above} can exceed it; the furthest found: "
+            f"{_named(summary.found)}",
+            f"largest median excess: {_named(summary.most_excess)}",
             f"mean softmax weight of a key, own span and ranges: {moved}",
-            f"share of sum|h| on pairs slower than the window: {found.slow_share:.3f}",
+            f"share of sum|h| on pairs slower than the window: {summary.slow_share:.3f}",
         ]
     )
 
@@ -180,8 +183,7 @@ def worst_case_curve(spec: RopeSpec, span: float, limits: Sequence[float]) -> Wo
     """
     if not len(limits):
         raise ValueError("limits must hold at least one value, got none")
-    found = [worst_case_score(spec, span, max_coefficient=limit) for limit in limits]
-    columns = ("max_coefficient", "value", "lower", "upper")
-    return WorstCaseCurve(
-        spec, found[0].span, *(np.array([getattr(w, name) for w in found]) for name in columns)
-    )
+    cases = [worst_case_score(spec, span, max_coefficient=limit) for limit in limits]
+    names = ("max_coefficient", "value", "lower", "upper")
+    columns: dict[str, Any] = {n: np.array([getattr(case, n) for case in cases]) for n in names}
+    return WorstCaseCurve(spec=spec, span=cases[0].span, **columns)

@@ -36,10 +36,10 @@ def attention(checkpoint, ids):
 
 def unrotated_products(checkpoint, ids, rotary_dim):
     """The part of q . k that does not rotate, per layer and head, from the fused projections."""
-    found = []
+    projections = []
 
     def keep(module, inputs, output):
-        found.append(output[0].detach().double().numpy())
+        projections.append(output[0].detach().double().numpy())
 
     model = checkpoint.model
     names = ("query_key_value", "qkv_proj")
@@ -52,7 +52,7 @@ def unrotated_products(checkpoint, ids, rotary_dim):
     heads = tiny_models.HEADS
     dim = checkpoint.spec.head_dim
     products = []
-    for rows in found:
+    for rows in projections:
         if checkpoint.config["model_type"] == "gpt_neox":
             q, k, _ = np.split(rows.reshape(len(ids), heads, 3 * dim), 3, axis=-1)
         else:

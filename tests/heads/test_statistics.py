@@ -43,21 +43,21 @@ def capped(value, softcap):
     return value if softcap is None else softcap * math.tanh(value / softcap)
 
 
-def drawn(layer, head, seed, pairs):
-    """The pairs and spans of one head, drawn anew in the documented way."""
+def drawn(layer, head, seed, draws):
+    """The queries, keys and spans of one head, drawn anew in the documented way."""
     rng = np.random.default_rng([seed, layer.layer, head])
     spans = sampled.draw_spans(layer.spec.context_window, rng)
-    at = [m for m in range(layer.queries.shape[1]) for _ in range(pairs)]
+    at = [m for m in range(layer.queries.shape[1]) for _ in range(draws)]
     return list(zip(at, rng.integers(0, np.array(at) + 1).tolist(), strict=True)), spans
 
 
-def naive(layer, head, seed=0, pairs=1):
-    """One row a pair, by loops over rotated vectors; query and key heads as models share them."""
+def naive(layer, head, seed=0, draws=1):
+    """One row a draw, by loops over rotated vectors; query and key heads as models share them."""
     kv = {0: 0, 1: 0, 2: 1, 3: 1}[head]
-    pairs_drawn, spans = drawn(layer, head, seed, pairs)
+    places, spans = drawn(layer, head, seed, draws)
     base, d, window = SPEC.base, SPEC.rotary_dim, SPEC.context_window
     rows = []
-    for m, n in pairs_drawn:
+    for m, n in places:
         q, k = layer.queries[head, m], layer.keys[kv, n]
         size = [SCALING * abs(a) * abs(b) for a, b in zip(q, k, strict=True)]
         row = {"query": m, "key": n, "coefficient": max(size), "total": sum(size)}
@@ -97,7 +97,7 @@ def naive(layer, head, seed=0, pairs=1):
 
 
 def searched(layer, head):
-    """The furthest of all causal pairs and half-integer spans, by loops over everything."""
+    """The furthest of all queries, causal keys and half-integer spans, by loops over everything."""
     kv, theta_j = head // 2, [SPEC.base ** (-2 * j / 6) for j in range(3)]
     reaches, best = [], {"ratio": -1.0}
     for m in range(layer.queries.shape[1]):
@@ -121,13 +121,13 @@ def searched(layer, head):
     return out | {f"found_{name}": value for name, value in best.items()}
 
 
-@pytest.mark.parametrize("pairs", [1, 3])
-def test_every_column_is_what_naive_loops_give(layer, pairs):
-    found = statistics.layer_statistics(layer, seed=5, pairs=pairs).table
+@pytest.mark.parametrize("draws", [1, 3])
+def test_every_column_is_what_naive_loops_give(layer, draws):
+    table = statistics.layer_statistics(layer, seed=5, draws=draws).table
     wavelengths = [2 * math.pi * SPEC.base ** (2 * j / 6) for j in range(3)]
-    unchecked = set(found)
+    unchecked = set(table)
     for head in range(4):
-        rows = naive(layer, head, 5, pairs)
+        rows = naive(layer, head, 5, draws)
         sample = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         want = {"layer": 3, "head": head, "base": 50.0, "scaling": SCALING}
         want["softcap"] = layer.softcap or 0.0
@@ -156,22 +156,22 @@ def test_every_column_is_what_naive_loops_give(layer, pairs):
             want[f"mass_{end}"] = sample[f"mass_{end}"].mean()
         want |= searched(layer, head)
         for name, value in want.items():
-            assert found[name][head] == pytest.approx(value, rel=1e-11, abs=1e-12), name
+            assert table[name][head] == pytest.approx(value, rel=1e-11, abs=1e-12), name
             unchecked.discard(name)
     assert not unchecked
 
 
 def test_the_witness_at_50_digits(layer):
-    found = statistics.layer_statistics(layer, seed=0).table
+    table = statistics.layer_statistics(layer, seed=0).table
     frequencies = theta(50.0, 6)
     for head in range(4):
-        m, n = int(found["witness_query"][head]), int(found["witness_key"][head])
+        m, n = int(table["witness_query"][head]), int(table["witness_key"][head])
         h = SCALING * layer.queries[head, m] * layer.keys[head // 2, n].conj()
-        s = found["witness_span"][head]
+        s = table["witness_span"][head]
         gap = chord_gap(frequencies, h, s - 0.5, s, s + 0.5)
-        assert abs(float(gap) - found["witness_deviation"][head]) < 1e-14 * np.abs(h).sum()
+        assert abs(float(gap) - table["witness_deviation"][head]) < 1e-14 * np.abs(h).sum()
         bound = mp.mpf(6) * max(abs(x) for x in h) / (32 * mp.log(50))
-        assert found["witness_bound"][head] == pytest.approx(float(bound), rel=1e-14)
+        assert table["witness_bound"][head] == pytest.approx(float(bound), rel=1e-14)
 
 
 @pytest.mark.parametrize("window", [2, 3, 511, 512, 1500])
@@ -197,18 +197,18 @@ def test_scores_are_those_of_the_library(rng):
 def test_the_search_covers_long_windows_and_all_threads(rng):
     spec = pia.RopeSpec(6, 1e9, 20_000)
     q, k = rng.normal(size=(2, 150, 3)) + 1j * rng.normal(size=(2, 150, 3))
-    found = search.search(spec, q, k)
-    m, n = int(found["found_query"]), int(found["found_key"])
+    furthest = search.search(spec, q, k)
+    m, n = int(furthest["found_query"]), int(furthest["found_key"])
     assert n <= m
     s = np.arange(0.5, 19_999.0)
     h = q[m] * k[n].conj()
     ends = pia.attention_score(spec, h, s - 0.5) + pia.attention_score(spec, h, s + 0.5)
     gaps = np.abs(pia.attention_score(spec, h, s) - ends / 2)
-    assert found["found_deviation"] == pytest.approx(gaps.max(), abs=1e-14)
-    assert found["found_span"] == s[gaps.argmax()]
+    assert furthest["found_deviation"] == pytest.approx(gaps.max(), abs=1e-14)
+    assert furthest["found_span"] == s[gaps.argmax()]
     bound = pia.interpolation_bound(spec, 0.5, h, form="paper")
-    assert found["found_bound"] == pytest.approx(float(bound), rel=1e-14)
-    assert found["found_ratio"] <= found["reach"]
+    assert furthest["found_bound"] == pytest.approx(float(bound), rel=1e-14)
+    assert furthest["found_ratio"] <= furthest["reach"]
 
 
 def test_extremes_at_50_digits_far_outside(rng):
@@ -224,17 +224,17 @@ def test_extremes_at_50_digits_far_outside(rng):
 def test_log_sums_over_several_blocks_of_keys(softcap, rng, monkeypatch):
     monkeypatch.setattr(sweep, "_KEYS", 8)
     q, k = rng.normal(size=(2, 30, 3)) + 1j * rng.normal(size=(2, 30, 3))
-    found = sweep.causal_log_sums(SPEC, SCALING * q, k, softcap)
+    sums = sweep.causal_log_sums(SPEC, SCALING * q, k, softcap)
     for m in range(30):
         terms = [mp.exp(capped(logit(q[m], k[n], m, n), softcap)) for n in range(m + 1)]
-        assert found[m] == pytest.approx(float(mp.log(sum(terms))), abs=1e-13)
+        assert sums[m] == pytest.approx(float(mp.log(sum(terms))), abs=1e-13)
 
 
 def test_log_sums_do_not_overflow(rng):
     q = np.full((6, 3), 1000.0 + 0j)
-    found = sweep.causal_log_sums(SPEC, q, q, None)
-    assert np.isfinite(found).all()
-    assert found[0] == pytest.approx(3e6)
+    sums = sweep.causal_log_sums(SPEC, q, q, None)
+    assert np.isfinite(sums).all()
+    assert sums[0] == pytest.approx(3e6)
 
 
 def test_draws_are_where_they_must_be(rng):
@@ -256,10 +256,10 @@ def test_draws_are_where_they_must_be(rng):
 
 def test_keys_are_drawn_from_the_whole_causal_context(rng):
     layer = synthetic(rng, tokens=40)
-    drawn_pairs, _ = drawn(layer, 0, 0, 50)
-    keys = [n for m, n in drawn_pairs if m == 9]
+    places, _ = drawn(layer, 0, 0, 50)
+    keys = [n for m, n in places if m == 9]
     assert set(keys) == set(range(10))
-    assert all(n <= m for m, n in drawn_pairs)
+    assert all(n <= m for m, n in places)
 
 
 def test_heads_and_layers_draw_for_themselves(rng):
@@ -282,26 +282,26 @@ def test_quantiles_of_counts_are_those_of_the_values(rng):
     count = cells.counts(values)
     assert (count.sum(axis=1) == len(values)).all()
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
-    found = cells.quantiles(count, levels)
+    measured = cells.quantiles(count, levels)
     want = np.quantile(values, levels, axis=0).T
-    assert (np.abs(found - want) <= 0.021 * np.abs(want) + 0.0002).all()
+    assert (np.abs(measured - want) <= 0.021 * np.abs(want) + 0.0002).all()
     assert np.abs(cells.quantiles(cells.counts(np.array([[1e12]])), (0.5,))) > 1e6
 
 
 def test_bands_and_overall_quantiles_against_all_values(rng):
     layers = [synthetic(rng, tokens=60, layer=number) for number in (0, 1)]
     parts = [statistics.layer_statistics(layer, seed=0) for layer in layers]
-    found = statistics.combine(parts)
+    measured = statistics.combine(parts)
     scores, peaks = {}, []
     for layer in layers:
         for head in range(4):
-            pairs, spans = drawn(layer, head, 0, 1)
-            for m, n in pairs:
+            places, spans = drawn(layer, head, 0, 1)
+            for m, n in places:
                 q, k = layer.queries[head, m], layer.keys[head // 2, n]
                 for index, s in enumerate(spans.bands):
                     scores.setdefault(index // 4, []).append(logit(q, k, s, 0))
                 peaks.append(max(logit(q, k, s, 0) for s in range(13, 26)))
-    bands = found.bands
+    bands = measured.bands
     assert len(bands.first) == len(scores)
     assert (bands.first[1:] == bands.last[:-1] + 1).all()
     assert (bands.first[0], bands.last[-1]) == (1, 103)
@@ -313,11 +313,11 @@ def test_bands_and_overall_quantiles_against_all_values(rng):
             slack = 0.011 * abs(value) + 1e-4
             assert np.mean(np.array(sample) < value - slack) <= level + 1e-9
             assert np.mean(np.array(sample) <= value + slack) >= level - 1e-9
-    row = found.overall.quantity.index("peak_2")
-    assert found.overall.median[row] == pytest.approx(np.median(peaks), rel=0.02)
-    assert found.overall.extreme[row] == pytest.approx(max(peaks), rel=1e-12)
-    row = found.overall.quantity.index("dip_1")
-    assert found.overall.extreme[row] == found.table["dip_1_min"].min()
+    row = measured.overall.quantity.index("peak_2")
+    assert measured.overall.median[row] == pytest.approx(np.median(peaks), rel=0.02)
+    assert measured.overall.extreme[row] == pytest.approx(max(peaks), rel=1e-12)
+    row = measured.overall.quantity.index("dip_1")
+    assert measured.overall.extreme[row] == measured.table["dip_1_min"].min()
 
 
 def test_work_grows_with_the_tokens_alone(rng, monkeypatch):
@@ -330,14 +330,14 @@ def test_work_grows_with_the_tokens_alone(rng, monkeypatch):
 
     monkeypatch.setattr(kernels, "score_extremes", counted)
     work = []
-    for tokens, pairs in ((64, 1), (256, 1), (64, 4)):
+    for tokens, draws in ((64, 1), (256, 1), (64, 4)):
         done.clear()
-        statistics.layer_statistics(synthetic(rng, tokens=tokens), seed=0, pairs=pairs)
+        statistics.layer_statistics(synthetic(rng, tokens=tokens), seed=0, draws=draws)
         work.append(sum(done))
     assert work[1] == work[2] == 4 * work[0] > 0
 
 
-def test_pairs_are_measured_in_blocks_of_one_size(rng, monkeypatch):
+def test_draws_are_measured_in_blocks_of_one_size(rng, monkeypatch):
     layer = synthetic(rng, tokens=50)
     whole = statistics.layer_statistics(layer, seed=0).arrays()
     sizes = []
@@ -359,14 +359,14 @@ def test_pairs_are_measured_in_blocks_of_one_size(rng, monkeypatch):
 def test_same_bytes_twice_and_for_any_number_of_threads(layer, monkeypatch):
     def output(cores):
         monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores), raising=False)
-        found = statistics.combine([statistics.layer_statistics(layer, seed=2)])
-        return found.csv() + found.json()
+        measured = statistics.combine([statistics.layer_statistics(layer, seed=2)])
+        return measured.csv() + measured.json()
 
     assert output(1) == output(1) == output(3)
 
 
 def test_a_layer_survives_npz_and_json(layer):
-    part = statistics.layer_statistics(layer, seed=1, pairs=2)
+    part = statistics.layer_statistics(layer, seed=1, draws=2)
     out = io.BytesIO()
     np.savez_compressed(out, **part.arrays())
     out.seek(0)
@@ -374,7 +374,7 @@ def test_a_layer_survives_npz_and_json(layer):
     for stored in (np.load(out), json.loads(text)):
         again = statistics.LayerStatistics.from_arrays(stored)
         assert (again.layer, again.spec, again.seed) == (part.layer, part.spec, part.seed)
-        assert (again.tokens, again.pairs) == (part.tokens, part.pairs)
+        assert (again.tokens, again.draws) == (part.tokens, part.draws)
         assert statistics.combine([again]).csv() == statistics.combine([part]).csv()
         assert statistics.combine([again]).json() == statistics.combine([part]).json()
 
@@ -383,16 +383,16 @@ def test_combine_sorts_layers_and_checks_them(rng):
     parts = [
         statistics.layer_statistics(synthetic(rng, layer=number), seed=0) for number in (0, 1, 2)
     ]
-    found = statistics.combine(parts)
-    assert found.columns()["layer"] == [0] * 4 + [1] * 4 + [2] * 4
-    assert found.columns()["head"] == [0, 1, 2, 3] * 3
-    assert found.pair_share.shape == (12, 3)
-    assert found.pair_share.sum(axis=1) == pytest.approx(1.0)
-    assert statistics.combine(parts[::-1]).csv() == found.csv()
-    body = json.loads(found.json())
+    measured = statistics.combine(parts)
+    assert measured.columns()["layer"] == [0] * 4 + [1] * 4 + [2] * 4
+    assert measured.columns()["head"] == [0, 1, 2, 3] * 3
+    assert measured.pair_share.shape == (12, 3)
+    assert measured.pair_share.sum(axis=1) == pytest.approx(1.0)
+    assert statistics.combine(parts[::-1]).csv() == measured.csv()
+    body = json.loads(measured.json())
     assert body["meanings"]["growth"].startswith("max |a(s)|")
     assert body["ranges"] == [[0, 1], [1, 2], [2, 4], [4, 8]]
-    assert len(found.csv().splitlines()) == 13
+    assert len(measured.csv().splitlines()) == 13
     with pytest.raises(ValueError, match=r"layers must differ, got \[1, 1\]"):
         statistics.combine([parts[1], parts[1]])
     with pytest.raises(ValueError, match="at least one layer"):
@@ -421,18 +421,18 @@ _SUFFIXES = ("_median", "_p05", "_p95", "_min", "_max")
 def test_a_head_of_zeros_has_no_ratios_and_no_nan(rng):
     layer = synthetic(rng)
     layer.queries[1] = 0.0
-    found = statistics.layer_statistics(layer, seed=0)
-    assert all(np.isfinite(column).all() for column in found.table.values())
+    measured = statistics.layer_statistics(layer, seed=0)
+    assert all(np.isfinite(column).all() for column in measured.table.values())
     for name in ("growth_max", "limit_max", "cancellation_max", "paper_ratio", "main_share"):
-        assert found.table[name][1] == 0.0
-        assert found.table[name][0] > 0.0
-    assert found.table["mass_own"][1] == pytest.approx(np.mean([1 / m for m in range(1, 8)]))
+        assert measured.table[name][1] == 0.0
+        assert measured.table[name][0] > 0.0
+    assert measured.table["mass_own"][1] == pytest.approx(np.mean([1 / m for m in range(1, 8)]))
 
 
 def test_large_logits_overflow_nothing(rng):
-    found = statistics.layer_statistics(synthetic(rng, size=100.0), seed=0).table
-    assert all(np.isfinite(column).all() for column in found.values())
-    assert (found["mass_own"] <= 1.0).all()
+    table = statistics.layer_statistics(synthetic(rng, size=100.0), seed=0).table
+    assert all(np.isfinite(column).all() for column in table.values())
+    assert (table["mass_own"] <= 1.0).all()
 
 
 def test_the_paper_form_can_be_violated_and_is_counted():
@@ -447,12 +447,12 @@ def test_the_paper_form_can_be_violated_and_is_counted():
         scaling=1.0,
         softcap=None,
     )
-    found = statistics.combine([statistics.layer_statistics(layer, seed=0)])
-    assert found.table["paper_violations"] == [found.chord_spans]
-    assert found.table["paper_ratio"][0] == pytest.approx(0.493876 / 0.434294, rel=1e-5)
-    assert found.table["sharp_violations"] == found.table["weighted_violations"] == [0.0]
-    assert found.table["sharp_ratio"][0] == pytest.approx(1.0, abs=1e-12)
-    told = summary.summarise(found)
+    measured = statistics.combine([statistics.layer_statistics(layer, seed=0)])
+    assert measured.table["paper_violations"] == [measured.chord_spans]
+    assert measured.table["paper_ratio"][0] == pytest.approx(0.493876 / 0.434294, rel=1e-5)
+    assert measured.table["sharp_violations"] == measured.table["weighted_violations"] == [0.0]
+    assert measured.table["sharp_ratio"][0] == pytest.approx(1.0, abs=1e-12)
+    told = summary.summarise(measured)
     assert told.bounds.violations.tolist() == [64.0, 0.0, 0.0, 0.0]
     assert told.reach_above == 1
     assert told.found["deviation"] == told.witness["deviation"]
@@ -461,23 +461,23 @@ def test_the_paper_form_can_be_violated_and_is_counted():
 
 def test_summary_says_what_the_table_holds(rng):
     layers = [synthetic(rng, layer=number) for number in (0, 1)]
-    found = statistics.combine([statistics.layer_statistics(x, seed=0, pairs=2) for x in layers])
-    told = summary.summarise(found)
+    measured = statistics.combine([statistics.layer_statistics(x, seed=0, draws=2) for x in layers])
+    told = summary.summarise(measured)
     assert (told.heads, told.sampled) == (8, 8 * 7 * 2)
     assert told.bounds.checked == 112 * 64
     assert sum(told.main_pairs.values()) == 8
-    most = found.table["excess_2_median"].argmax()
+    most = measured.table["excess_2_median"].argmax()
     assert (told.most_excess["layer"], told.most_excess["head"]) == (most // 4, most % 4)
-    worst = found.table["paper_ratio"].argmax()
-    assert told.witness["deviation"] == found.table["witness_deviation"][worst]
-    assert told.moved["4"] == pytest.approx(found.table["mass_4"].mean())
+    worst = measured.table["paper_ratio"].argmax()
+    assert told.witness["deviation"] == measured.table["witness_deviation"][worst]
+    assert told.moved["4"] == pytest.approx(measured.table["mass_4"].mean())
     text = summary.text(told)
     assert "8 heads, 112 pairs of 7 tokens, window 13, seed 0" in text
-    assert f"{found.overall.median[0]:.4g}" in text
+    assert f"{measured.overall.median[0]:.4g}" in text
     json.loads(told.json())
 
 
-def test_normalised_pairs_lie_below_the_worst_case(rng):
+def test_normalised_draws_lie_below_the_worst_case(rng):
     spec = pia.RopeSpec(16, 100.0, 64)
     curve = summary.worst_case_curve(spec, 96.0, [0.2, 0.5, 1.0, 2.0])
     assert (np.diff(curve.value) > 0).all()
@@ -520,8 +520,8 @@ def test_bad_layers_are_named(change, error, message, rng):
     ("arguments", "message"),
     [
         ({"seed": -1}, "seed must be an integer of at least 0"),
-        ({"seed": 0, "pairs": 0}, "pairs must be an integer from 1 to 1024"),
-        ({"seed": 0, "pairs": 2000}, "pairs must be an integer from 1 to 1024"),
+        ({"seed": 0, "draws": 0}, "draws must be an integer from 1 to 1024"),
+        ({"seed": 0, "draws": 2000}, "draws must be an integer from 1 to 1024"),
     ],
 )
 def test_bad_settings_are_named(arguments, message, rng):

@@ -10,7 +10,7 @@ from pianalysis.pictures import heads, style
 
 
 @pytest.fixture
-def found(rng):
+def measured(rng):
     layers = [
         synthetic(rng, layer=0),
         synthetic(rng, layer=2, heads=2, groups=1),
@@ -25,10 +25,10 @@ def rendered(figure):
     return figure
 
 
-def test_head_map_puts_every_head_in_its_cell(found):
-    figure = rendered(heads.head_map(found))
+def test_head_map_puts_every_head_in_its_cell(measured):
+    figure = rendered(heads.head_map(measured))
     assert len(figure.axes) == 4  # three maps and one colour bar
-    table = found.table
+    table = measured.table
     for ax, end in zip(figure.axes, (2, 4, 8), strict=False):
         drawn = ax.images[0].get_array()
         assert drawn.shape == (3, 4)
@@ -45,9 +45,9 @@ def test_head_map_puts_every_head_in_its_cell(found):
     assert figure.axes[3].get_ylabel() == "median excess (logits)"
 
 
-def test_score_fan_draws_the_bands(found):
-    ax = rendered(heads.score_fan(found)).axes[0]
-    bands = found.bands
+def test_score_fan_draws_the_bands(measured):
+    ax = rendered(heads.score_fan(measured)).axes[0]
+    bands = measured.bands
     line = ax.lines[0]
     np.testing.assert_array_equal(line.get_ydata(), bands.median)
     assert (line.get_xdata() >= bands.first).all()
@@ -55,33 +55,33 @@ def test_score_fan_draws_the_bands(found):
     wide, narrow = (part.get_paths()[0].vertices[:, 1] for part in ax.collections)
     assert (wide.min(), wide.max()) == (bands.p05.min(), bands.p95.max())
     assert (narrow.min(), narrow.max()) == (bands.p25.min(), bands.p75.max())
-    assert ax.lines[1].get_xdata()[0] == found.context_window
+    assert ax.lines[1].get_xdata()[0] == measured.context_window
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
     assert ax.get_ylabel() == "signed score a(s) (logits)"
 
 
-def test_deviations_lie_on_the_right_side_of_the_line(found):
-    figure = rendered(heads.deviation_against_bounds(found))
+def test_deviations_lie_on_the_right_side_of_the_line(measured):
+    figure = rendered(heads.deviation_against_bounds(measured))
     ax = figure.axes[0]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["paper's form (Eq. 5)", "corrected", "weighted", "paper's form, searched pair"]
     *clouds, searched = ax.collections
     for points, form in zip(clouds, ("paper", "corrected", "weighted"), strict=True):
         x, y = points.get_offsets().T
-        np.testing.assert_array_equal(x, found.table[f"{form}_bound_max"])
-        np.testing.assert_array_equal(y, found.table["deviation_max"])
+        np.testing.assert_array_equal(x, measured.table[f"{form}_bound_max"])
+        np.testing.assert_array_equal(y, measured.table["deviation_max"])
     assert (x >= y).all()
     x, y = searched.get_offsets().T
-    np.testing.assert_allclose(y / x, found.table["found_ratio"], rtol=1e-12)
+    np.testing.assert_allclose(y / x, measured.table["found_ratio"], rtol=1e-12)
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
-def test_growth_is_drawn_with_its_own_limit(found):
+def test_growth_is_drawn_with_its_own_limit(measured):
     spec = pia.RopeSpec(6, 50.0, 13)
     curve = summary.worst_case_curve(spec, 26.0, [0.5, 1.0])
-    ax = rendered(heads.growth_against_worst_case(found, curve)).axes[0]
+    ax = rendered(heads.growth_against_worst_case(measured, curve)).axes[0]
     _, largest = (points.get_offsets() for points in ax.collections)
-    np.testing.assert_array_equal(largest[:, 0], found.table["growth_limit"])
-    np.testing.assert_array_equal(largest[:, 1], found.table["growth_max"])
+    np.testing.assert_array_equal(largest[:, 0], measured.table["growth_limit"])
+    np.testing.assert_array_equal(largest[:, 1], measured.table["growth_max"])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), curve.value)
     assert ax.lines[0].get_label() == "worst case at s = 26"
