@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def picture(found: SchemeComparison) -> Figure:
+def picture(comparison: SchemeComparison) -> Figure:
     """Draw growth against contrast, a panel for each limit H, a marker for each scheme."""
-    limits = list(dict.fromkeys(found.max_coefficient.tolist()))
+    limits = list(dict.fromkeys(comparison.max_coefficient.tolist()))
     figure, axes = frame.new_figure(1, len(limits), width=style.TEXT_WIDTH, height=2.9)
     for limit, ax in zip(limits, axes if len(limits) > 1 else [axes], strict=True):
         paths: dict[str, Any] = {}
-        for scheme in dict.fromkeys(found.scheme):
-            row = found.only(scheme=scheme, max_coefficient=limit)
+        for scheme in dict.fromkeys(comparison.scheme):
+            row = comparison.only(scheme=scheme, max_coefficient=limit)
             paths[scheme] = ([row["growth"]], [row["contrast"]])
         marks.paths(
             paths,

@@ -1,4 +1,4 @@
-"""Pictures of records: each function draws what it is given on Axes; none computes or saves."""
+"""The frame of a picture: figure, labels, ticks and legends; nothing computes or saves a file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def plain_ticks(ax: Axes, axis: str, values: Sequence[float]) -> Axes:
     return ax
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
     """Return round numbers inside the limits, as many as fit: 1, 2, 5 times powers of ten or so."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):

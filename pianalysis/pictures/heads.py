@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pianalysis.arrays import FloatArray
+from pianalysis.heads.statistics import HeadStatistics
+from pianalysis.heads.summary import WorstCaseCurve
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 
@@ -17,22 +20,16 @@ if TYPE_CHECKING:
     from pianalysis.evaluation.likelihood import GapLikelihood
     from pianalysis.evaluation.passkeys import GapPasskey
 
-from typing import TYPE_CHECKING
 
-from pianalysis.arrays import FloatArray
-from pianalysis.heads.statistics import HeadStatistics
-from pianalysis.heads.summary import WorstCaseCurve
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+_RANGES = {2: "L to 2L", 4: "2L to 4L", 8: "4L to 8L"}
 
 
-def head_map(found: HeadStatistics) -> Figure:
+def head_map(statistics: HeadStatistics) -> Figure:
     """Draw layer x head maps: how far the signed score exceeds its in-window maximum (median)."""
-    panels = [(end, _grid(found, f"excess_{end}_median")) for end in (2, 4, 8)]
-    limit = max(float(np.nanmax(np.abs(grid))) for _, grid in panels) or 1.0
-    figure, axes = frame.new_figure(1, len(panels), width=style.TEXT_WIDTH, height=3.0)
-    for (end, grid), ax in zip(panels, axes, strict=True):
+    grids = [_grid(statistics, f"excess_{end}_median") for end in _RANGES]
+    limit = max(float(np.nanmax(np.abs(grid))) for grid in grids) or 1.0
+    figure, axes = frame.new_figure(1, len(grids), width=style.TEXT_WIDTH, height=3.0)
+    for end, grid, ax in zip(_RANGES, grids, axes, strict=True):
         marks.heatmap(
             grid,
             ax=ax,
@@ -40,27 +37,23 @@ def head_map(found: HeadStatistics) -> Figure:
             ylabel="layer" if end == 2 else "",
             label="median excess (logits)" if end == 8 else "",
             limit=limit,
-            title=f"spans {_range(end)}",
+            title=f"spans {_RANGES[end]}",
         )
     return figure
 
 
-def _range(end: int) -> str:
-    return {2: "L to 2L", 4: "2L to 4L", 8: "4L to 8L"}[end]
-
-
-def _grid(found: HeadStatistics, column: str) -> FloatArray:
+def _grid(statistics: HeadStatistics, column: str) -> FloatArray:
     """Return a column as a (layers, heads) matrix, NaN where a layer has no such head."""
-    layer, head = (found.table[name].astype(int) for name in ("layer", "head"))
+    layer, head = (statistics.table[name].astype(int) for name in ("layer", "head"))
     layers, row = np.unique(layer, return_inverse=True)
     grid = np.full((layers.size, head.max() + 1), np.nan)
-    grid[row, head] = found.table[column]
+    grid[row, head] = statistics.table[column]
     return grid
 
 
-def score_fan(found: HeadStatistics) -> Figure:
+def score_fan(statistics: HeadStatistics) -> Figure:
     """Draw quantiles of the signed score of all heads against the span."""
-    bands = found.bands
+    bands = statistics.bands
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.9)
     marks.fan(
         np.sqrt(bands.first * bands.last),
@@ -69,33 +62,21 @@ def score_fan(found: HeadStatistics) -> Figure:
         ax=ax,
         xlabel="span s (tokens)",
         ylabel="signed score a(s) (logits)",
-        title=f"{len(found.table['head'])} heads, {found.tokens} tokens",
+        title=f"{len(statistics.table['head'])} heads, {statistics.tokens} tokens",
     )
     ax.set_xscale("log", base=2)
-    window = found.context_window
-    with style.applied():
-        ax.axvline(window, color=style.RED, linestyle="--", linewidth=0.9)
-        ax.annotate(
-            f"window L = {window}",
-            (window, 0.97),
-            xycoords=("data", "axes fraction"),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=7,
-            color=style.RED,
-        )
+    window = statistics.context_window
+    _window(window, f"window L = {window}", ax=ax, above=True)
     return figure
 
 
-def deviation_against_bounds(found: HeadStatistics) -> Figure:
+def deviation_against_bounds(statistics: HeadStatistics) -> Figure:
     """Draw each head's largest chord deviation against its largest bounds; on the line: equal.
 
-    And, for the paper's form, the pair that the search over all causal pairs found: a point above
+    And, for the paper's form, what the search over all queries and causal keys found: a point above
     the line is a violation of Eq. 5 by a real query and key.
     """
-    table = found.table
+    table = statistics.table
     figure, ax = frame.new_figure(height=3.2)
     observed = table["deviation_max"]
     kept = observed > 0.0
@@ -121,12 +102,12 @@ def deviation_against_bounds(found: HeadStatistics) -> Figure:
     return figure
 
 
-def growth_against_worst_case(found: HeadStatistics, curve: WorstCaseCurve | None) -> Figure:
+def growth_against_worst_case(statistics: HeadStatistics, curve: WorstCaseCurve | None) -> Figure:
     """Draw where heads lie under the worst case: growth outside the window against the limit H.
 
     Without a curve (a window too long for the programme) the heads stand alone.
     """
-    table = found.table
+    table = statistics.table
     figure, ax = frame.new_figure(height=2.9)
     marks.scatter(
         {
@@ -146,38 +127,27 @@ def growth_against_worst_case(found: HeadStatistics, curve: WorstCaseCurve | Non
     return figure
 
 
-_REACH: dict[str, Any] = {"color": style.SKY, "linewidth": 3.0}
-_COUNTED: dict[str, Any] = {
-    **{"s": 105, "cmap": "Greys", "vmin": 0.0, "vmax": 1.6},
-    **{"edgecolor": style.BLACK, "linewidth": 0.5, "zorder": 3},
-}
-_NUMBER: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 6, "zorder": 4}
-
-
-def figures(found: Mapping[str, Record]) -> dict[str, Figure]:
-    """Return file stem -> picture, drawn from ``records``."""
-    statistics: Any = found["heads_map"]
-    growth: Any = found["heads_growth"]
-    likelihood: Any = found["heads_likelihood"]
-    passkey: Any = found["heads_passkey"]
+def figures(records: Mapping[str, Record]) -> dict[str, Figure]:
+    """Return file stem -> picture, drawn from ``heads.measurement.records``."""
+    drawn: Mapping[str, Any] = records
+    statistics = drawn["heads_map"]
     return {
         "heads_map": head_map(statistics),
         "heads_bands": score_fan(statistics),
         "heads_bounds": deviation_against_bounds(statistics),
-        "heads_growth": growth_against_worst_case(statistics, growth.curve),
-        "heads_likelihood": likelihood_picture(likelihood),
-        "heads_passkey": passkey_picture(passkey),
+        "heads_growth": growth_against_worst_case(statistics, drawn["heads_growth"].curve),
+        "heads_likelihood": likelihood_picture(drawn["heads_likelihood"]),
+        "heads_passkey": passkey_picture(drawn["heads_passkey"]),
     }
 
 
 def likelihood_picture(record: GapLikelihood) -> Figure:
     """Draw the mean negative log-likelihood behind the gap against the gap, a line a scheme."""
-    schemes = np.array(record.scheme)
-    series = {label: record.mean[schemes == label] for label in dict.fromkeys(record.scheme)}
+    rows = {label: record.where(scheme=label) for label in dict.fromkeys(record.scheme)}
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     marks.curves(
-        record.gap[schemes == schemes[0]].tolist(),
-        series,
+        rows[record.scheme[0]].gap.tolist(),
+        {label: one.mean for label, one in rows.items()},
         ax=ax,
         xlabel="gap between prefix and tail (tokens)",
         ylabel="nats per token of the tail",
@@ -187,7 +157,7 @@ def likelihood_picture(record: GapLikelihood) -> Figure:
     )
     window = record.spec.context_window - record.prefix - record.tail
     _window(window, "last gap inside the window", ax=ax)
-    if len(series) > 1:
+    if len(rows) > 1:
         frame.shared_legend(figure)
     return figure
 
@@ -202,10 +172,23 @@ def passkey_picture(record: GapPasskey) -> Figure:
     with style.applied():
         for row, label in enumerate(labels):
             if record.k_max[label]:
-                ax.plot([0, distances.index(record.k_max[label])], [row, row], **_REACH)
-        ax.scatter(columns, rows, c=record.successes / record.trials, **_COUNTED)
+                last = distances.index(record.k_max[label])
+                ax.plot([0, last], [row, row], color=style.SKY, linewidth=3.0)
+        ax.scatter(
+            columns,
+            rows,
+            c=record.successes / record.trials,
+            s=105,
+            cmap="Greys",
+            vmin=0.0,
+            vmax=1.6,
+            edgecolor=style.BLACK,
+            linewidth=0.5,
+            zorder=3,
+        )
+        centre: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
         for column, row, count in zip(columns, rows, record.successes, strict=True):
-            ax.text(column, row, f"{count}", **_NUMBER)
+            ax.text(column, row, f"{count}", fontsize=6, zorder=4, **centre)
         ax.set_yticks(range(len(labels)), labels)
         ax.set_xticks(range(len(distances)), [f"{distance}" for distance in distances])
         ax.tick_params(axis="x", labelrotation=45 if len(distances) > 12 else 0)
@@ -221,16 +204,19 @@ def passkey_picture(record: GapPasskey) -> Figure:
     return figure
 
 
-def _window(place: float, text: str, *, ax: Axes) -> None:
-    """Mark where the pretrained window ends on the x axis."""
+def _window(place: float, text: str, *, ax: Axes, above: bool = False) -> None:
+    """Mark where the pretrained window ends on the x axis: grey, text right of it; red, above."""
+    color = style.RED if above else style.GREY
     with style.applied():
-        ax.axvline(place, color=style.GREY, linestyle="--", linewidth=0.8)
+        ax.axvline(place, color=color, linestyle="--", linewidth=0.9 if above else 0.8)
         ax.annotate(
             text,
-            (place, 0.0),
+            (place, 0.97 if above else 0.0),
             xycoords=("data", "axes fraction"),
-            xytext=(3, 3),
+            xytext=(-3, 0) if above else (3, 3),
             textcoords="offset points",
+            ha="right" if above else "left",
+            va="top" if above else "baseline",
             fontsize=7,
-            color=style.GREY,
+            color=color,
         )

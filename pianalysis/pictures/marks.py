@@ -1,4 +1,4 @@
-"""More pictures of records, of many values at once: fans, maps, clouds, rows of markers."""
+"""Marks on Axes: curves, bands, bars and paths; of many values fans, maps, clouds, rows."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pianalysis.arrays import FloatArray
-from pianalysis.pictures import style
-from pianalysis.pictures.frame import _round_numbers, finish, plain_ticks
+from pianalysis.pictures import frame, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-from typing import TYPE_CHECKING
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
-from pianalysis.pictures import frame
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+def _look(index: int) -> dict[str, Any]:
+    """Return colour and marker of a series, by its number."""
+    color, marker = style.CYCLE[index % len(style.CYCLE)], MARKERS[index % len(MARKERS)]
+    return {"color": color, "marker": marker}
 
 
 def fan(
@@ -88,16 +89,7 @@ def scatter(
     """Draw one cloud of points a series on log-log axes; points at 0 have no place there."""
     with style.applied():
         for index, (label, (x, y)) in enumerate(series.items()):
-            ax.scatter(
-                x,
-                y,
-                s=7,
-                color=style.CYCLE[index % len(style.CYCLE)],
-                marker=MARKERS[index % len(MARKERS)],
-                linewidth=0,
-                alpha=0.7,
-                label=label,
-            )
+            ax.scatter(x, y, s=7, linewidth=0, alpha=0.7, label=label, **_look(index))
     return frame.finish(
         ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True, logy=True, legend=legend
     )
@@ -124,18 +116,13 @@ def dots(
                 np.asarray(values)[known],
                 (np.arange(len(rows)) + spread[index])[known],
                 linestyle="none",
-                color=style.CYCLE[index % len(style.CYCLE)],
-                marker=MARKERS[index % len(MARKERS)],
                 markersize=4.5,
                 label=label,
+                **_look(index),
             )
         ax.set_yticks(range(len(rows)), rows)
         ax.invert_yaxis()
     return frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True)
-
-
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
 def curves(
@@ -154,22 +141,11 @@ def curves(
     """Draw one line a series over common x, told apart by colour and by dash."""
     with style.applied():
         for index, (label, y) in enumerate(series.items()):
-            ax.plot(
-                x,
-                y,
-                label=label,
-                color=style.CYCLE[index % len(style.CYCLE)],
-                linestyle=_DASHES[index % len(_DASHES)],
-                marker=marker,
-            )
-    return finish(
-        ax,
-        xlabel=xlabel,
-        ylabel=ylabel,
-        title=title,
-        logx=logx,
-        logy=logy,
-        legend=legend if len(series) > 1 else None,
+            dash, look = _DASHES[index % len(_DASHES)], _look(index) | {"marker": marker}
+            ax.plot(x, y, label=label, linestyle=dash, **look)
+    shown = legend if len(series) > 1 else None
+    return frame.finish(
+        ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=logx, logy=logy, legend=shown
     )
 
 
@@ -239,7 +215,7 @@ def band(
     with style.applied():
         ax.fill_between(x, low, high, color=style.BLUE, alpha=0.35, linewidth=0, label=label)
         ax.plot(x, low, color=style.BLUE, linewidth=0.6)
-    return finish(ax, xlabel=xlabel, ylabel=ylabel, title=title)
+    return frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title)
 
 
 def phase_wheel(travelled: FloatArray, *, ax: Axes, title: str = "") -> Axes:
@@ -259,7 +235,9 @@ def phase_wheel(travelled: FloatArray, *, ax: Axes, title: str = "") -> Axes:
                 linewidth=0.6 if full else 1.1,
             )
         ax.set_aspect("equal")
-    return finish(ax, xlabel="real part (fast pairs inside)", ylabel="imaginary part", title=title)
+    return frame.finish(
+        ax, xlabel="real part (fast pairs inside)", ylabel="imaginary part", title=title
+    )
 
 
 def bars(
@@ -277,13 +255,13 @@ def bars(
         middle = np.arange(len(groups))
         for index, (label, values) in enumerate(series.items()):
             offset = (index - (len(series) - 1) / 2) * width
-            color = style.CYCLE[index % len(style.CYCLE)]
+            color = _look(index)["color"]
             ax.bar(middle + offset, values, width * 0.92, label=label, color=color)
         ax.set_xticks(middle, groups)
         ax.grid(axis="x", visible=False)
         if len(series) > 1:
             ax.legend(loc="best", ncols=2 if len(series) > 3 else 1)
-    return finish(ax, xlabel=xlabel or None, ylabel=ylabel, title=title)
+    return frame.finish(ax, xlabel=xlabel or None, ylabel=ylabel, title=title)
 
 
 def text_panel(lines: Sequence[str], *, ax: Axes, title: str = "") -> Axes:
@@ -301,7 +279,7 @@ def text_panel(lines: Sequence[str], *, ax: Axes, title: str = "") -> Axes:
             transform=ax.transAxes,
             linespacing=1.35,
         )
-    return finish(ax, title=title)
+    return frame.finish(ax, title=title)
 
 
 def paths(
@@ -319,23 +297,16 @@ def paths(
     """
     with style.applied():
         for index, (label, (x, y)) in enumerate(series.items()):
-            color = style.CYCLE[index % len(style.CYCLE)]
-            ax.plot(x, y, color=color, linewidth=0.7, alpha=0.7)
+            look = _look(index)
+            sizes = np.linspace(14, 42, len(x)) if len(x) > 1 else 34
+            ax.plot(x, y, color=look["color"], linewidth=0.7, alpha=0.7)
             ax.scatter(
-                x,
-                y,
-                s=np.linspace(14, 42, len(x)) if len(x) > 1 else 34,
-                color=color,
-                marker=MARKERS[index % len(MARKERS)],
-                edgecolor="white",
-                linewidth=0.4,
-                label=label,
-                zorder=3,
+                x, y, s=sizes, edgecolor="white", linewidth=0.4, label=label, zorder=3, **look
             )
-        finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True, logy=True)
+        frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True, logy=True)
         if within:
             ax.set_xlim(*within[0])
             ax.set_ylim(*within[1])
     for axis, limits in (("x", ax.get_xlim()), ("y", ax.get_ylim())):
-        plain_ticks(ax, axis, _round_numbers(*limits))
+        frame.plain_ticks(ax, axis, frame.round_numbers(*limits))
     return ax

@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from pianalysis.finetune.record import FineTuning
 
 
-def loss_curve(found: FineTuning, *, ax: Axes) -> Axes:
+def loss_curve(training: FineTuning, *, ax: Axes) -> Axes:
     """Draw the loss of each step."""
-    recipe = found.recipe
+    recipe = training.recipe
     return marks.curves(
-        found.step,
-        {recipe["scheme"]: found.loss},
+        training.step,
+        {recipe["scheme"]: training.loss},
         ax=ax,
         xlabel=f"step ({recipe['sequence_length'] * recipe['batch']} tokens each)",
         ylabel="loss (nats per token)",
-        title=f"{recipe['scheme']}, {found.spec.context_window} to {recipe['target']} tokens",
+        title=f"{recipe['scheme']}, {training.spec.context_window} to {recipe['target']} tokens",
         legend=None,
     )
 
 
-def save_loss_curve(found: FineTuning, path: Path) -> None:
+def save_loss_curve(training: FineTuning, path: Path) -> None:
     """Write the loss curve as PNG."""
     figure, ax = frame.new_figure()
-    loss_curve(found, ax=ax)
+    loss_curve(training, ax=ax)
     write_atomic(path, frame.png(figure))
