@@ -22,11 +22,11 @@ def alternate(
     ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5
 ) -> dict[str, float]:
     """Run both in turn; medians of times and of the ratio peer / ours."""
-    pairs = [(seconds(ours)[0], seconds(peer)[0]) for _ in range(rounds)]
+    times = [(seconds(ours)[0], seconds(peer)[0]) for _ in range(rounds)]
     return {
-        "ours_s": statistics.median(a for a, _ in pairs),
-        "peer_s": statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(b / a for a, b in pairs),
+        "ours_s": statistics.median(a for a, _ in times),
+        "peer_s": statistics.median(b for _, b in times),
+        "ratio": statistics.median(b / a for a, b in times),
     }
 
 

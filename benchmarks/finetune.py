@@ -25,8 +25,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import tiny
 
 CONFIG = {
-    **{"model_type": "llama", "hidden_size": 256, "num_attention_heads": 8},
-    **{"num_hidden_layers": 6, "intermediate_size": 768, "vocab_size": 260},
+    "model_type": "llama",
+    "hidden_size": 256,
+    "num_attention_heads": 8,
+    "num_hidden_layers": 6,
+    "intermediate_size": 768,
+    "vocab_size": 260,
     "max_position_embeddings": 256,
 }
 RECIPE = Recipe(
@@ -47,9 +51,12 @@ class Items(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         tokens, positions = (torch.from_numpy(part) for part in self.sequences[index])
+        mask = torch.ones_like(tokens)
         return {
-            **{"input_ids": tokens, "labels": tokens, "position_ids": positions},
-            "attention_mask": torch.ones_like(tokens),
+            "input_ids": tokens,
+            "labels": tokens,
+            "position_ids": positions,
+            "attention_mask": mask,
         }
 
 
@@ -98,10 +105,10 @@ def main() -> None:
     rows = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-            found = finetune(CONFIG, RECIPE, one, corpus=lambda _: corpus)
+            run = finetune(CONFIG, RECIPE, one, corpus=lambda _: corpus)
             losses, peer = plain(sequences, two)
-        difference = float(np.abs(found.loss / losses - 1).max())
-        rows.append((found.tokens_per_second, peer, found.share_of_peak, difference))
+        difference = float(np.abs(run.loss / losses - 1).max())
+        rows.append((run.tokens_per_second, peer, run.share_of_peak, difference))
         print(
             f"ours {rows[-1][0]:.0f} tokens/s ({100 * rows[-1][2]:.0f}% of the matrix product), "
             f"Trainer {peer:.0f}, largest relative difference of a loss {difference:.1e}"
@@ -111,7 +118,7 @@ def main() -> None:
         "finetune",
         {
             "question": "tokens a second of training, float32, median step",
-            "parameters": found.parameters,
+            "parameters": run.parameters,
             "tokens_per_step": RECIPE.tokens_per_step,
             "ours": float(np.median(ours)),
             "peer": float(np.median(peer)),

@@ -92,23 +92,23 @@ def _install(module: Any, prefix: str, extension: Extension) -> None:
 def _places(model: torch.nn.Module, extension: Extension) -> list[tuple[Any, str]]:
     """Return each (rotary embedding, buffer prefix) that the extension is for."""
     spec = extension.spec
-    found = list(_rotary_embeddings(model))
-    if not found:
+    places = list(_rotary_embeddings(model))
+    if not places:
         raise ValueError(
             "model must have rotary embeddings with inv_freq and attention_scaling, "
             f"got {type(model).__name__}"
         )
-    bases = {_base(module, prefix) for module, prefix in found}
-    found = [place for place in found if _base(*place) == spec.base]
-    if not found:
+    bases = {_base(module, prefix) for module, prefix in places}
+    places = [place for place in places if _base(*place) == spec.base]
+    if not places:
         raise ValueError(f"extension must have the model's base {_listed(bases)}, got {spec.base}")
-    pairs = {getattr(module, prefix + _SUFFIX).numel() for module, prefix in found}
+    pairs = {getattr(module, prefix + _SUFFIX).numel() for module, prefix in places}
     if pairs != {spec.pairs}:
         raise ValueError(
             "extension must have the model's rotary dimension "
             f"{_listed({2 * n for n in pairs})}, got {spec.rotary_dim}"
         )
-    return found
+    return places
 
 
 def _rotary_embeddings(model: torch.nn.Module) -> Iterator[tuple[Any, str]]:

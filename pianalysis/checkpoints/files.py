@@ -84,9 +84,9 @@ def read_json(path: Path, *, at_most: int = LARGEST_JSON) -> dict[str, Any]:
 def parse_json(path: Path, data: bytes) -> dict[str, Any]:
     """Return the JSON object in ``data``; ``path`` is for messages."""
 
-    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def distinct(entries: list[tuple[str, Any]]) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        for key, value in pairs:
+        for key, value in entries:
             if key in out:
                 refuse(path, "JSON keys must be distinct", key)
             out[key] = value
@@ -237,10 +237,8 @@ def read_weights(directory: Path) -> WeightFiles:
     if index.exists():
         return _read_shards(directory, index)
     for pattern in _PICKLED:
-        for found in sorted(directory.glob(pattern)):
-            refuse(
-                found, "weights must be safetensors or GGUF: this format may run code", found.name
-            )
+        for file in sorted(directory.glob(pattern)):
+            refuse(file, "weights must be safetensors or GGUF: this format may run code", file.name)
     refuse(directory, "must hold model.safetensors or model.safetensors.index.json", "neither")
 
 

@@ -67,14 +67,15 @@ def prepare(
     """
     if isinstance(source, Mapping):
         return _from_scratch(source, recipe, original_length)
-    found = open_checkpoint(source, original_length=original_length)
-    extension = recipe.extension(found.spec)
-    config = _extended(found.model.config, extension)
+    opened = open_checkpoint(source, original_length=original_length)
+    extension = recipe.extension(opened.spec)
+    config = _extended(opened.model.config, extension)
     model = _empty(copy.deepcopy(config))
     # The weights move over; nothing is copied.
-    model.load_state_dict(found.model.state_dict(), assign=True)
+    model.load_state_dict(opened.model.state_dict(), assign=True)
     model.tie_weights()
-    return Prepared(found.name, model, config, found.tokenizer, found.spec, extension, found.digest)
+    name, tokenizer, digest = opened.name, opened.tokenizer, opened.digest
+    return Prepared(name, model, config, tokenizer, opened.spec, extension, digest)
 
 
 def _from_scratch(

@@ -149,7 +149,7 @@ def _settle(folder: Path) -> None:
             os.close(handle)
 
 
-# What a step found is the same in every run of a recipe; what it took is not, so it lies apart.
+# What a step saw is the same in every run of a recipe; what it took is not, so it lies apart.
 LOG = "log.jsonl"
 TIMES = "seconds.jsonl"
 

@@ -103,10 +103,10 @@ def finetune(
         run = _Run(folder, recipe, prepared, sequences, [*steps, recipe.steps])
         run.check_identity(writes=arguments.should_save)
         run.train(arguments)
-        found = run.record(arguments)
+        record = run.record(arguments)
         if arguments.should_save:
-            found.save(folder / "record", {"versions": _versions()})
-    return found
+            record.save(folder / "record", {"versions": _versions()})
+    return record
 
 
 class _Run:

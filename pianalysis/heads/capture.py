@@ -51,7 +51,7 @@ class LayerHeads:
     softcap: float | None
 
     def coefficients(self, head: int, query: npt.ArrayLike, key: npt.ArrayLike) -> ComplexArray:
-        r"""Return :math:`h_j = q_j \bar k_j` (Eq. 3) of a head for pairs of token positions.
+        r"""Return :math:`h_j = q_j \bar k_j` (Eq. 3) of a head for positions of a query and a key.
 
         Parameters
         ----------
@@ -257,11 +257,11 @@ def _measured_layout(q: Any, cos: Any, sin: Any, turned: Any) -> str | None:
     scale = float(before.abs().max())
     room = (3e-2 if q.element_size() < 4 else 1e-4) * scale
     for layout in ("half", "interleaved"):
-        found, wanted = _paired(before, dim, layout), _paired(after, dim, layout)
+        given, wanted = _paired(before, dim, layout), _paired(after, dim, layout)
         # cos and sin hold each frequency twice: in halves or side by side.
         for columns in (slice(0, dim // 2), slice(0, dim, 2)):
             turn = cos[0, tail, columns].float().cpu() + 1j * sin[0, tail, columns].float().cpu()
-            if np.abs(found * turn.numpy() - wanted).max() <= room:
+            if np.abs(given * turn.numpy() - wanted).max() <= room:
                 return layout
     return None
 
@@ -280,20 +280,20 @@ def _paired(x: Any, dim: int, layout: str) -> ComplexArray:
 
 def _attention_modules(checkpoint: Checkpoint) -> dict[int, Any]:
     """Return layer -> attention module, as the family's own classes number them."""
-    found: dict[int, Any] = {}
+    attention: dict[int, Any] = {}
     for module in checkpoint.model.base_model.modules():
         layer = getattr(module, "layer_idx", None)
         if not isinstance(layer, int) or "Attention" not in type(module).__name__:
             continue
-        if layer in found:
+        if layer in attention:
             raise ValueError(f"a layer must have one attention, got two in layer {layer}")
-        found[layer] = module
-    if not found:
+        attention[layer] = module
+    if not attention:
         raise ValueError(
             "the model must have numbered attention layers, "
             f"got none in a {checkpoint.config.get('model_type')!r} model"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(attention.items()))
 
 
 def _layer_spec(checkpoint: Checkpoint, layer: int) -> RopeSpec:

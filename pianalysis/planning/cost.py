@@ -106,8 +106,8 @@ def training_memory(
     Examples
     --------
     >>> llama = Architecture(32000, 4096, 11008, 32, 32, 32, 128)
-    >>> found = training_memory(llama, 8192, micro_batch=1, gpus=32, checkpointing=True)
-    >>> round(found.total / 2**30, 1)
+    >>> memory = training_memory(llama, 8192, micro_batch=1, gpus=32, checkpointing=True)
+    >>> round(memory.total / 2**30, 1)
     10.9
     """
     tokens = checks.whole("micro_batch", micro_batch) * checks.whole("length", length)

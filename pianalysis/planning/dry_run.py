@@ -81,30 +81,25 @@ def dry_run(config: Mapping[str, Any], extension: Extension) -> DryRun:
         raise ValueError(f"config must build a model in transformers, got {reason}") from None
     if any(tensor.device.type != "meta" for tensor in model.state_dict().values()):
         raise ValueError("every weight of a dry run must be on the meta device, got another")
-    found = DryRun(
+    ratios = rotary.inv_freq.double().numpy() / extension.frequencies
+    run = DryRun(
         model_class=type(model).__name__,
         parameters=sum(weight.numel() for weight in model.parameters()),
         logits=tuple(logits.shape),
-        frequency_error=float(
-            np.abs(rotary.inv_freq.double().numpy() / extension.frequencies - 1.0).max()
-        ),
+        frequency_error=float(np.abs(ratios - 1.0).max()),
     )
-    _check(found, Architecture.from_hf(config), extension.target)
-    return found
-
-
-def _check(found: DryRun, sizes: Architecture, target: int) -> None:
-    if found.parameters != sizes.parameters:
+    sizes = Architecture.from_hf(config)
+    shape = (1, extension.target, sizes.vocabulary)
+    if run.parameters != sizes.parameters:
         raise ValueError(
             f"parameters must be {sizes.parameters} by the formula, "
-            f"got {found.parameters} in {found.model_class}"
+            f"got {run.parameters} in {run.model_class}"
         )
-    if found.logits != (1, target, sizes.vocabulary):
-        raise ValueError(
-            f"logits must have shape {(1, target, sizes.vocabulary)}, got {found.logits}"
-        )
-    if not found.frequency_error <= FREQUENCY_TOLERANCE:
+    if run.logits != shape:
+        raise ValueError(f"logits must have shape {shape}, got {run.logits}")
+    if not run.frequency_error <= FREQUENCY_TOLERANCE:
         raise ValueError(
             f"frequencies must be the scheme's to {FREQUENCY_TOLERANCE:g}, "
-            f"got a relative error of {found.frequency_error:g} in {found.model_class}"
+            f"got a relative error of {run.frequency_error:g} in {run.model_class}"
         )
+    return run

@@ -134,8 +134,8 @@ def plan(
 
     Examples
     --------
-    >>> found = plan("llama-7b", 32768)
-    >>> found.parameters, found.batch, found.fits
+    >>> run = plan("llama-7b", 32768)
+    >>> run.parameters, run.batch, run.fits
     (6738415616, 128, True)
     >>> plan("llama-65b", 8192).smallest_gpus
     32
@@ -144,7 +144,11 @@ def plan(
     config = model_config(model)
     target = PositionInterpolation(spec, target).target
     sizes = Architecture.from_hf(config)
-    gpus = _whole_hosts(gpus)
+    gpus = checks.whole("gpus", gpus)
+    if gpus > GPUS_PER_HOST and gpus % GPUS_PER_HOST:
+        raise ValueError(
+            f"gpus must be at most {GPUS_PER_HOST} or a multiple of it (whole hosts), got {gpus}"
+        )
     gpu_memory = checks.real("gpu_memory", gpu_memory, above=0.0)
     utilisation = checks.real("utilisation", utilisation, above=0.0, at_most=1.0)
     peak = checks.real("peak", peak, above=0.0)
@@ -229,15 +233,6 @@ def command(gpus: int, recipe: str) -> str:
             "--rdzv-backend c10d --rdzv-endpoint FIRST_HOST:29500"
         )
     return f"torchrun {where} -m pianalysis.finetune DIR --recipe {recipe} --text FILES --out DIR"
-
-
-def _whole_hosts(gpus: int) -> int:
-    gpus = checks.whole("gpus", gpus)
-    if gpus > GPUS_PER_HOST and gpus % GPUS_PER_HOST:
-        raise ValueError(
-            f"gpus must be at most {GPUS_PER_HOST} or a multiple of it (whole hosts), got {gpus}"
-        )
-    return gpus
 
 
 def _recipe_file(model: str, target: int, *, batch: int, steps: int) -> str:

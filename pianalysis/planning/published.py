@@ -101,19 +101,19 @@ def recipe(name: str, target: int) -> dict[str, Any]:
 
     Examples
     --------
-    >>> found = recipe("llama-65b", 8192)
-    >>> found["scheme"], found["learning_rate"], found["batch"]
+    >>> settings = recipe("llama-65b", 8192)
+    >>> settings["scheme"], settings["learning_rate"], settings["batch"]
     ('linear', 1e-05, 128)
     """
-    found, target = _scheduled(name, target)
+    settings, target = _scheduled(name, target)
     return {
         "scheme": "linear",
         "target": target,
         "steps": STEPS,
         "sequence_length": target,
-        "batch": found.batch,
+        "batch": settings.batch,
         "micro_batch": 1,
-        "learning_rate": found.learning_rate,
+        "learning_rate": settings.learning_rate,
         "dtype": "bfloat16",
         "gradient_checkpointing": True,
     }
@@ -124,11 +124,11 @@ def source(name: str, target: int) -> dict[str, Any]:
 
     Examples
     --------
-    >>> found = source("llama-7b", 32768)
-    >>> found["gpus"], found["betas"], found["result_in_the_paper"]
+    >>> facts = source("llama-7b", 32768)
+    >>> facts["gpus"], facts["betas"], facts["result_in_the_paper"]
     (128, [0.9, 0.95], True)
     """
-    found, target = _scheduled(name, target)
+    settings, target = _scheduled(name, target)
     return {
         "model": name,
         "settings": "section 3.1 of arXiv:2306.15595v2",
@@ -139,7 +139,7 @@ def source(name: str, target: int) -> dict[str, Any]:
         "weight_decay": WEIGHT_DECAY,
         "warmup_steps": WARMUP_STEPS,
         "warmup_start": WARMUP_START,
-        "gpus": found.gpus,
+        "gpus": settings.gpus,
         "sharding": "FSDP",
         "result_in_the_paper": target in TESTED[name],
         "not_in_the_paper": ["micro_batch", "dtype", "gradient_checkpointing"],
