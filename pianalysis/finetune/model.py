@@ -74,8 +74,15 @@ def prepare(
     # The weights move over; nothing is copied.
     model.load_state_dict(opened.model.state_dict(), assign=True)
     model.tie_weights()
-    name, tokenizer, digest = opened.name, opened.tokenizer, opened.digest
-    return Prepared(name, model, config, tokenizer, opened.spec, extension, digest)
+    return Prepared(
+        name=opened.name,
+        model=model,
+        config=config,
+        tokenizer=opened.tokenizer,
+        spec=opened.spec,
+        extension=extension,
+        digest=opened.digest,
+    )
 
 
 def _from_scratch(

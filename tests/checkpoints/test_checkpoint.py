@@ -76,13 +76,13 @@ def test_the_pretrained_window_is_asked_for_not_guessed(tiny):
 
 def test_gguf_and_safetensors_give_the_same_heads(tiny, tmp_path):
     path = tiny_models.save_gguf(tmp_path / "tiny.gguf")
-    found = []
+    both = []
     for source in (tiny, path):
         layers = []
         opened = open_checkpoint(source)
         visit_layers(opened, tiny_models.text(), layers.append)
-        found.append((opened, layers))
-    (one, ours), (two, theirs) = found
+        both.append((opened, layers))
+    (one, ours), (two, theirs) = both
     assert one.spec == two.spec
     assert two.config["model_type"] == "llama"
     assert two.tokenizer("a b")["input_ids"] == [64, 65]

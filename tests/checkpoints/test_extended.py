@@ -12,8 +12,11 @@ from pianalysis.checkpoints.extended import extended
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 TARGET = 128
 SHAPE = {
-    **{"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2},
-    **{"intermediate_size": 48, "vocab_size": 64},
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 2,
+    "intermediate_size": 48,
+    "vocab_size": 64,
 }
 LISTS = {
     "short_factor": [1.0 + 0.1 * j for j in range(8)],
@@ -48,8 +51,8 @@ def test_equals_the_model_that_transformers_builds(name, tokens):
     model = llama()
     plain = logits(model, tokens)
     with extended(model, extension):
-        found = logits(model, tokens)
-    assert (found - oracle).abs().max() < 1e-5
+        ours = logits(model, tokens)
+    assert (ours - oracle).abs().max() < 1e-5
     if name != "unscaled":  # not vacuous: the scheme does something here
         assert (plain - oracle).abs().max() > 1e-2
     assert torch.equal(logits(model, tokens), plain)

@@ -151,9 +151,9 @@ def test_shards_may_be_links_as_in_the_cache_of_the_hub(tmp_path):
     write(store / "0123", {"a": tensor()}, bytes(8))
     sharded(snapshot, {"a": A}, {})
     (snapshot / A).symlink_to(store / "0123")
-    found = read_weights(snapshot)
-    assert found.tensors == {"a": (2,)}
-    assert found.elements == 2
+    weights = read_weights(snapshot)
+    assert weights.tensors == {"a": (2,)}
+    assert weights.elements == 2
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pkl", "last.ckpt"])
@@ -269,8 +269,8 @@ def test_gguf_tensors(tiny_gguf, tmp_path, axes, kind, offset, rule):
     from gguf import GGUFReader
 
     reader = GGUFReader(tiny_gguf)
-    found = next(t for t in reader.tensors if t.name == "output.weight")
-    relative = int(found.field.parts[-1][0])
+    tensor = next(t for t in reader.tensors if t.name == "output.weight")
+    relative = int(tensor.field.parts[-1][0])
     old = tensor_entry(b"output.weight", (32, 96), 0, relative)
     new = tensor_entry(b"output.weight", axes, kind, offset)
     assert len(old) == len(new)

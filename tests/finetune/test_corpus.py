@@ -4,6 +4,7 @@ import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,10 +21,8 @@ TEXT = "It was a dark and stormy night; the rain fell in torrents. " * 60
 
 
 def recipe(**changes):
-    return Recipe(
-        **{"scheme": "linear", "target": 1024, "steps": 4, "sequence_length": 256, "gap": True}
-        | changes
-    )
+    plan = Recipe(scheme="linear", target=1024, steps=4, sequence_length=256, gap=True)
+    return replace(plan, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +110,9 @@ def test_plays_are_read_as_the_one_of_heads():
 def test_held_out_text_is_not_trained_on(letters, monkeypatch):
     texts = {"a": TEXT, corpora.HELD_OUT: "A quite different play. " * 40, "b": TEXT[::-1]}
     monkeypatch.setattr(corpora, "plays", lambda: dict(texts))
-    found = corpora.default_corpus(letters)
-    assert letters.decode(found.held_out) == texts[corpora.HELD_OUT]
-    trained = letters.decode(found.tokens)
+    corpus = corpora.default_corpus(letters)
+    assert letters.decode(corpus.held_out) == texts[corpora.HELD_OUT]
+    trained = letters.decode(corpus.tokens)
     assert trained == texts["a"] + texts["b"]
     assert "quite different" not in trained
 

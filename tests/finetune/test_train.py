@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +29,21 @@ from pianalysis.planning.cost import training_operations
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
-    **{"model_type": "llama", "hidden_size": 32, "num_attention_heads": 2},
-    **{"num_key_value_heads": 1, "num_hidden_layers": 2, "intermediate_size": 48},
-    **{"vocab_size": 260, "max_position_embeddings": 32},
+    "model_type": "llama",
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "num_hidden_layers": 2,
+    "intermediate_size": 48,
+    "vocab_size": 260,
+    "max_position_embeddings": 32,
 }
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody minds. " * 60
 
 
 def recipe(**changes):
-    return Recipe(
-        **{"scheme": "linear", "target": 64, "steps": 6, "sequence_length": 32, "gap": True}
-        | {"batch": 4, "micro_batch": 2, "learning_rate": 1e-2}
-        | changes
-    )
+    plan = Recipe(scheme="linear", target=64, steps=6, sequence_length=32, gap=True)
+    return replace(plan, **{"batch": 4, "micro_batch": 2, "learning_rate": 1e-2} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +66,8 @@ def weights(folder):
 def test_loss_is_that_of_a_plain_loop(run, corpus):
     """An independent loop: model, AdamW and schedule written out, no Trainer."""
     plan = recipe(batch=3, micro_batch=1)
-    found = run(plan)
-    extension = plan.extension(found.spec)
+    record = run(plan)
+    extension = plan.extension(record.spec)
     torch.manual_seed(plan.seed)
     values = {k: v for k, v in CONFIG.items() if k != "model_type"} | extension.to_hf()
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**values))
@@ -86,25 +89,25 @@ def test_loss_is_that_of_a_plain_loop(run, corpus):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert found.loss == pytest.approx(losses, rel=2e-6)
-    assert found.loss[-1] < found.loss[0]
-    assert found.learning_rate == pytest.approx([1e-2 * plan.rate(k) for k in range(6)])
+    assert record.loss == pytest.approx(losses, rel=2e-6)
+    assert record.loss[-1] < record.loss[0]
+    assert record.learning_rate == pytest.approx([1e-2 * plan.rate(k) for k in range(6)])
 
 
 @pytest.mark.parametrize("scheme", ["default", "linear", "ntk", "yarn", "dynamic"])
 def test_a_checkpoint_opens_anywhere_with_its_scheme(run, tmp_path, scheme):
     run(recipe(scheme=scheme, steps=1), save_at=(0,))
     folder = tmp_path / "run" / "step-000000"
-    found = open_checkpoint(folder)
+    opened = open_checkpoint(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    assert found.model.config.use_cache
-    assert found.tokenizer is not None
+    assert opened.model.config.use_cache
+    assert opened.tokenizer is not None
     torch.manual_seed(0)
     plain = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(**{k: v for k, v in CONFIG.items() if k != "model_type"})
     ).eval()
     with torch.no_grad():
-        for theirs, ours in ((plain, model), (plain, found.model)):
+        for theirs, ours in ((plain, model), (plain, opened.model)):
             ours.load_state_dict(theirs.state_dict())
             for layer in [*theirs.model.layers, *ours.model.layers]:
                 layer.self_attn.q_proj.weight.copy_(30 * torch.eye(32))  # positions must matter
@@ -114,7 +117,7 @@ def test_a_checkpoint_opens_anywhere_with_its_scheme(run, tmp_path, scheme):
         expected = plain(ids).logits
     with torch.no_grad():
         assert torch.allclose(model(ids).logits, expected, atol=2e-5)
-        assert torch.allclose(found.model(ids).logits, expected, atol=2e-5)
+        assert torch.allclose(opened.model(ids).logits, expected, atol=2e-5)
         if scheme != "default":
             assert not torch.allclose(plain(ids).logits, expected, atol=1e-3)
     kept = json.loads((folder / "config.json").read_text())
@@ -125,8 +128,8 @@ def test_fine_tuning_goes_on_from_a_checkpoint_of_any_tool(run, tmp_path):
     tiny.llama().save_pretrained(tmp_path / "source")
     tiny.letters().save_pretrained(tmp_path / "source")
     before = weights(tmp_path / "source")
-    found = run(recipe(steps=2), source=tmp_path / "source", save_at=(0,))
-    assert found.spec == pia.RopeSpec(16, 10_000.0, 32)
+    record = run(recipe(steps=2), source=tmp_path / "source", save_at=(0,))
+    assert record.spec == pia.RopeSpec(16, 10_000.0, 32)
     start, end = (weights(tmp_path / "run" / f"step-{n:06d}") for n in (0, 2))
     assert all(torch.equal(start[name], before[name]) for name in before)
     assert all(not torch.equal(end[name], before[name]) for name in before)
@@ -325,17 +328,17 @@ def test_flops_agree_with_those_counted_by_torch():
 
 
 def test_the_record_holds_speed_and_draws_a_curve(run, tmp_path):
-    found = run(recipe(steps=3))
+    record = run(recipe(steps=3))
     body = json.loads((tmp_path / "run/record.json").read_text())
-    share = found.tokens_per_second * found.flops_per_token / found.matrix_product_peak
+    share = record.tokens_per_second * record.flops_per_token / record.matrix_product_peak
     assert body["share_of_peak"] == pytest.approx(share)
     assert body["threads"] == torch.get_num_threads()
     assert (tmp_path / "run/loss.png").stat().st_size > 1000
     from pianalysis.pictures import frame
 
     _, ax = frame.new_figure()
-    line = loss_curve(found, ax=ax).lines[0]
-    assert (line.get_ydata() == found.loss).all()
+    line = loss_curve(record, ax=ax).lines[0]
+    assert (line.get_ydata() == record.loss).all()
     assert ax.get_xlabel() == "step (128 tokens each)"
 
 

@@ -1,12 +1,14 @@
 """Captured queries and keys against the attention that transformers computes from them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny_models
 import torch
 
 import pianalysis as pia
-from pianalysis.heads import LayerHeads, open_checkpoint, visit_layers
+from pianalysis.heads import open_checkpoint, visit_layers
 
 FAMILIES = [name for name in tiny_models.FAMILIES if name != "cohere"]
 
@@ -118,12 +120,7 @@ def test_a_wrong_pairing_is_seen(opened, family):
     checkpoint = opened(family)
     ids = tiny_models.text()
     shuffled = [
-        LayerHeads(
-            layer.layer,
-            other_layout(layer.queries),
-            other_layout(layer.keys),
-            *(layer.spec, layer.scaling, layer.softcap),
-        )
+        replace(layer, queries=other_layout(layer.queries), keys=other_layout(layer.keys))
         for layer in captured(checkpoint, ids)
     ]
     worst, _, _ = worst_difference(

@@ -64,8 +64,8 @@ def test_parameters_round_to_the_published_ones():
     # Table 2 of arXiv:2302.13971 prints 6.7, 13.0, 32.5 and 65.2 billion.
     printed = {"llama-7b": 6.7, "llama-13b": 13.0, "llama-33b": 32.5, "llama-65b": 65.2}
     for name, billions in printed.items():
-        found = Architecture.from_hf(published.llama_config(name)).parameters / 1e9
-        assert abs(found - billions) < 0.1, name
+        ours = Architecture.from_hf(published.llama_config(name)).parameters / 1e9
+        assert abs(ours - billions) < 0.1, name
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
@@ -99,13 +99,13 @@ def test_states_are_the_bytes_after_one_adamw_step():
     parameters = list(model.parameters())
     states = [value for state in optimizer.state.values() for value in state.values()]
     counters = [value for value in states if value.ndim == 0]  # one step count a tensor
-    found = cost.training_memory(
+    memory = cost.training_memory(
         Architecture.from_hf(TINY), 32, micro_batch=1, gpus=1, checkpointing=False
     )
     assert len(counters) == len(parameters)
-    assert found.weights == size(parameters)
-    assert found.gradients == size(weight.grad for weight in parameters)
-    assert found.optimizer == size(states) - size(counters)
+    assert memory.weights == size(parameters)
+    assert memory.gradients == size(weight.grad for weight in parameters)
+    assert memory.optimizer == size(states) - size(counters)
 
 
 def test_states_are_shared_by_all_gpus():
@@ -124,18 +124,25 @@ def test_states_are_shared_by_all_gpus():
 def saved_bytes(model, ids):
     """Bytes of every storage that autograd saves, weights aside, each counted once."""
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    found, alive = {}, []
+    sizes, alive = {}, []
 
     def keep(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            found[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
             alive.append(tensor)  # or its address could be used again
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model(input_ids=ids, labels=ids, use_cache=False)
-    return sum(found.values())
+    return sum(sizes.values())
+
+
+def checkpointed(model):
+    """The model, which computes its activations twice from now on."""
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})
+    return model
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -155,27 +162,23 @@ def test_saved_activations_are_exact(name, dtype):
 
 
 def test_saved_under_checkpointing_are_the_inputs_of_the_layers():
-    model = model_of(TINY, dtype=torch.bfloat16)
-    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
-    enable({"use_reentrant": False})
+    model = checkpointed(model_of(TINY, dtype=torch.bfloat16))
     sizes, tokens = Architecture.from_hf(TINY), 48
-    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=2, checkpointing=True)
-    expected = found.activations - tokens * 2 * cost.COMPUTE * sizes.head_dim  # held by no graph
+    memory = cost.training_memory(sizes, tokens, micro_batch=1, gpus=2, checkpointing=True)
+    expected = memory.activations - tokens * 2 * cost.COMPUTE * sizes.head_dim  # held by no graph
     expected += cost.norm_activations(sizes, tokens) + cost.MASTER * tokens * sizes.vocabulary
     # Besides: the loss's total weight, and the padding label, which a single row keeps alive.
     assert saved_bytes(model, ids_of(TINY, tokens)) - expected == 4 + 8
 
 
 def test_saved_on_one_gpu_are_inputs_in_float32():
-    model = model_of(TINY)
-    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
-    enable({"use_reentrant": False})
+    model = checkpointed(model_of(TINY))
     sizes, tokens = Architecture.from_hf(TINY), 48
-    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=1, checkpointing=True)
+    memory = cost.training_memory(sizes, tokens, micro_batch=1, gpus=1, checkpointing=True)
     with torch.autocast("cpu", torch.bfloat16):
         measured = saved_bytes(model, ids_of(TINY, tokens))
     measured -= cost.COMPUTE * sizes.vocabulary * sizes.hidden  # the output matrix's copy
-    expected = found.activations - tokens * 2 * cost.COMPUTE * sizes.head_dim
+    expected = memory.activations - tokens * 2 * cost.COMPUTE * sizes.head_dim
     # The last norm: input and normed in float32, the weighted output's copy in bfloat16.
     expected += tokens * (10 * sizes.hidden + 4) + cost.MASTER * tokens * sizes.vocabulary
     assert measured - expected == 4 + 8
@@ -187,15 +190,12 @@ def peak_bytes(config, tokens, *, checkpointing):
 
     model = model_of(config, dtype=torch.bfloat16)
     if checkpointing:
-        enable = getattr(
-            model, "activation_checkpointing_enable", model.gradient_checkpointing_enable
-        )
-        enable({"use_reentrant": False})
+        checkpointed(model)
     ids, tracker = ids_of(config, tokens), MemTracker()
     tracker.track_external(model)
     with tracker:
-        found = model(input_ids=ids, labels=ids, use_cache=False)
-        found.loss.backward()
+        output = model(input_ids=ids, labels=ids, use_cache=False)
+        output.loss.backward()
     snapshot = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
     sizes = {str(getattr(key, "value", key)): value for key, value in snapshot.items()}
     return sizes["Total"] - sizes["Parameter"] - sizes["Gradient"]
@@ -207,10 +207,10 @@ def test_the_peak_of_a_step(vocabulary, at_loss, checkpointing):
     config = {**TINY, "hidden_size": 256, "intermediate_size": 688, "vocab_size": vocabulary}
     config["num_hidden_layers"] = 6
     sizes, tokens = Architecture.from_hf(config), 1024
-    found = cost.training_memory(sizes, tokens, micro_batch=1, gpus=2, checkpointing=checkpointing)
-    estimate = found.activations + max(found.loss, found.layer)
+    memory = cost.training_memory(sizes, tokens, micro_batch=1, gpus=2, checkpointing=checkpointing)
+    estimate = memory.activations + max(memory.loss, memory.layer)
     ratio = estimate / peak_bytes(config, tokens, checkpointing=checkpointing)
-    assert (found.loss > found.layer) == at_loss
+    assert (memory.loss > memory.layer) == at_loss
     # The tolerances that training_memory states.
     if at_loss:
         assert ratio == pytest.approx(1.0, abs=0.001)
@@ -229,9 +229,9 @@ def test_operations_are_those_torch_counts(name):
     model, ids = model_of(config, attention="eager"), ids_of(TINY, tokens)
     with FlopCounterMode(display=False) as counter:
         model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
-    found = cost.training_operations(Architecture.from_hf(config), tokens, checkpointing=False)
+    operations = cost.training_operations(Architecture.from_hf(config), tokens, checkpointing=False)
     # Eager attention multiplies the full square: twice what the causal mask leaves.
-    assert counter.get_total_flops() == tokens * (found.matrices + 2 * found.attention)
+    assert counter.get_total_flops() == tokens * (operations.matrices + 2 * operations.attention)
 
 
 def test_operations_computed_again_are_those_torch_counts():
@@ -241,19 +241,16 @@ def test_operations_computed_again_are_those_torch_counts():
     for checkpointing in (False, True):
         model, ids = model_of(TINY, attention="eager"), ids_of(TINY, tokens)
         if checkpointing:
-            enable = getattr(
-                model, "activation_checkpointing_enable", model.gradient_checkpointing_enable
-            )
-            enable({"use_reentrant": False})
+            checkpointed(model)
         with FlopCounterMode(display=False) as counter:
             model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
         counted.append(counter.get_total_flops())
     sizes = Architecture.from_hf(TINY)
-    found = cost.training_operations(sizes, tokens, checkpointing=True)
+    operations = cost.training_operations(sizes, tokens, checkpointing=True)
     square = 2 * sizes.layers * sizes.query_width * tokens  # the masked half, forward
     # Recomputation stops at the last tensor it needs: each layer's down projection is not redone.
     skipped = 2 * sizes.layers * sizes.hidden * sizes.intermediate
-    assert counted[1] - counted[0] == tokens * (found.recomputed + square - skipped)
+    assert counted[1] - counted[0] == tokens * (operations.recomputed + square - skipped)
 
 
 # Recipes
@@ -272,12 +269,12 @@ def test_committed_recipes_are_the_table(root, tmp_path):
 
 def test_recipes_hold_the_papers_settings():
     for name, target in published.RECIPES:
-        found, source = published.recipe(name, target), published.source(name, target)
+        recipe, source = published.recipe(name, target), published.source(name, target)
         small = name in ("llama-7b", "llama-13b")
         first = target == 8192 and name != "llama-65b"
-        assert found["learning_rate"] == (2e-5 if small else 1e-5)
-        assert (found["batch"], source["gpus"]) == ((64, 32) if first else (128, 128))
-        assert (found["steps"], found["scheme"]) == (1000, "linear")
+        assert recipe["learning_rate"] == (2e-5 if small else 1e-5)
+        assert (recipe["batch"], source["gpus"]) == ((64, 32) if first else (128, 128))
+        assert (recipe["steps"], recipe["scheme"]) == (1000, "linear")
         assert (source["warmup_steps"], source["warmup_start"]) == (20, 0.1)
         assert (source["betas"], source["weight_decay"]) == ([0.9, 0.95], 0.0)
         assert source["result_in_the_paper"] == (target in published.TESTED[name])
@@ -290,22 +287,22 @@ def test_training_takes_the_recipes_as_they_are(root):
     sources = json.loads((root / "paper_repro" / "recipes" / "sources.json").read_text())
     for name, target in published.RECIPES:
         stem = published.recipe_name(name, target)
-        found = training.Recipe.from_json(
+        recipe = training.Recipe.from_json(
             (root / "paper_repro" / "recipes" / f"{stem}.json").read_text()
         )
         sizes = Architecture.from_hf(published.llama_config(name))
         own = training.Recipe(scheme="linear", target=target, steps=1, sequence_length=target)
-        assert own.peak_rate(sizes.parameters) == found.learning_rate
-        assert found.extension(pia.preset(name)) == pia.PositionInterpolation(
+        assert own.peak_rate(sizes.parameters) == recipe.learning_rate
+        assert recipe.extension(pia.preset(name)) == pia.PositionInterpolation(
             pia.preset(name), target
         )
-        assert found.accumulation(sources[stem]["gpus"]) >= 1
+        assert recipe.accumulation(sources[stem]["gpus"]) >= 1
 
 
 def test_configs_of_the_recipes_can_be_planned(root):
     for name in published.TESTED:
-        found, own = plan(str(root / "paper_repro" / "recipes" / name), 8192), plan(name, 8192)
-        assert (found.architecture, found.spec) == (own.architecture, own.spec)
+        ours, own = plan(str(root / "paper_repro" / "recipes" / name), 8192), plan(name, 8192)
+        assert (ours.architecture, ours.spec) == (own.architecture, own.spec)
 
 
 def test_the_tested_targets_are_those_of_the_papers_tables(root):
@@ -313,10 +310,10 @@ def test_the_tested_targets_are_those_of_the_papers_tables(root):
 
     with (root / "paper_repro" / "paper" / "table1_pg19_perplexity.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == "PI"]
-    found = {}
+    tested = {}
     for row in rows:
-        found.setdefault(f"llama-{row['size'].lower()}", []).append(int(row["context_window"]))
-    assert {name: tuple(targets) for name, targets in found.items()} == published.TESTED
+        tested.setdefault(f"llama-{row['size'].lower()}", []).append(int(row["context_window"]))
+    assert {name: tuple(targets) for name, targets in tested.items()} == published.TESTED
 
 
 # Plans
@@ -330,20 +327,20 @@ def test_paper_runs_fit_on_the_papers_gpus():
 
 
 def test_smallest_count_fits_and_the_one_below_does_not():
-    found = plan("llama-65b", 8192)
-    assert not found.fits
-    best = plan("llama-65b", 8192, gpus=found.smallest_gpus)
-    below = plan("llama-65b", 8192, gpus=found.smallest_gpus // 2)
+    short = plan("llama-65b", 8192)
+    assert not short.fits
+    best = plan("llama-65b", 8192, gpus=short.smallest_gpus)
+    below = plan("llama-65b", 8192, gpus=short.smallest_gpus // 2)
     assert best.fits
     assert not below.fits
     assert best.memory_total <= USABLE * 80 * GIB < below.memory_total
-    assert f"smallest count that does: {found.smallest_gpus} GPUs" in table(found)
+    assert f"smallest count that does: {short.smallest_gpus} GPUs" in table(short)
 
 
 def test_no_count_fits_where_activations_alone_do_not():
-    found = plan("llama-33b", 131072, gpu_memory=40)
-    assert found.smallest_gpus is None
-    assert "on any number of GPUs" in table(found)
+    short = plan("llama-33b", 131072, gpu_memory=40)
+    assert short.smallest_gpus is None
+    assert "on any number of GPUs" in table(short)
 
 
 def test_time_is_work_over_speed():
@@ -372,11 +369,11 @@ def test_the_command_is_one_torchrun_understands():
 
     for gpus in (1, 8, 32):
         words = plan("llama-7b", 8192, gpus=gpus).command.split()
-        found = get_args_parser().parse_args(words[1:])
-        hosts = int(found.nnodes.split(":")[0])
-        assert hosts * int(found.nproc_per_node) == gpus
-        assert found.module
-        assert found.training_script == "pianalysis.finetune"
+        options = get_args_parser().parse_args(words[1:])
+        hosts = int(options.nnodes.split(":")[0])
+        assert hosts * int(options.nproc_per_node) == gpus
+        assert options.module
+        assert options.training_script == "pianalysis.finetune"
 
 
 # Dry run
@@ -392,9 +389,9 @@ run = lambda name, target: dry_run(llama_config(name), PositionInterpolation(pre
 run("llama-7b", 2048)  # whatever imports cost
 tracemalloc.start()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = run("llama-65b", 32768)
+last = run("llama-65b", 32768)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(found.parameters, after - before, tracemalloc.get_traced_memory()[1])
+print(last.parameters, after - before, tracemalloc.get_traced_memory()[1])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     parameters, resident_kib, traced = map(int, done.stdout.split())
@@ -408,8 +405,8 @@ print(found.parameters, after - before, tracemalloc.get_traced_memory()[1])
 def test_dry_run_of_every_variant(name):
     config = {**TINY, **VARIANTS[name]}
     extension = pia.PositionInterpolation(pia.RopeSpec.from_hf(config), 512)
-    found = dry_run.dry_run(config, extension)
-    assert found.logits == (1, 512, TINY["vocab_size"])
+    built = dry_run.dry_run(config, extension)
+    assert built.logits == (1, 512, TINY["vocab_size"])
 
 
 @contextlib.contextmanager
