@@ -39,15 +39,17 @@ class _Walk:
     def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
         self.path, self.file, self.left = path, file, size
 
-    def take(self, count: int, what: str) -> bytes:
-        if count > self.left:
+    def check_room(self, count: int, what: str, *, each: int = 1) -> None:
+        if each * count > self.left:
             refuse(self.path, f"{what} must fit in the {self.left} bytes left", count)
+
+    def take(self, count: int, what: str) -> bytes:
+        self.check_room(count, what)
         self.left -= count
         return self.file.read(count)
 
     def skip(self, count: int, what: str) -> None:
-        if count > self.left:
-            refuse(self.path, f"{what} must fit in the {self.left} bytes left", count)
+        self.check_room(count, what)
         self.left -= count
         self.file.seek(count, 1)
 
@@ -69,8 +71,7 @@ class _Walk:
         if kind in _SCALARS:
             self.skip(length * struct.calcsize("<" + _SCALARS[kind]), what)
         elif kind == _STRING:
-            if 8 * length > self.left:
-                refuse(self.path, f"{what} must fit in the {self.left} bytes left", length)
+            self.check_room(length, what, each=8)
             for _ in range(length):
                 self.skip(self.number("Q", what), what)
         else:
@@ -113,8 +114,7 @@ def _read_metadata(walk: _Walk, count: int) -> tuple[dict[str, Any], dict[str, i
     metadata: dict[str, Any] = {}
     lengths: dict[str, int] = {}
     # The shortest entry is an empty name, a type and one byte.
-    if 13 * count > walk.left:
-        refuse(walk.path, f"the key count must fit in the {walk.left} bytes left", count)
+    walk.check_room(count, "the key count", each=13)
     for _ in range(count):
         key = walk.string("a metadata key")
         if key in metadata or key in lengths:
@@ -144,8 +144,7 @@ def _read_tensors(walk: _Walk, count: int) -> dict[str, tuple[tuple[int, ...], i
 
     sizes = {kind.value: GGML_QUANT_SIZES[kind] for kind in GGMLQuantizationType}
     # The shortest entry is an empty name, one axis, a type and an offset.
-    if 32 * count > walk.left:
-        refuse(walk.path, f"the tensor count must fit in the {walk.left} bytes left", count)
+    walk.check_room(count, "the tensor count", each=32)
     if not count:
         refuse(walk.path, "a GGUF file must hold at least one tensor", count)
     tensors: dict[str, tuple[tuple[int, ...], int, int]] = {}

@@ -105,7 +105,9 @@ def finetune(
         run.train(arguments)
         record = run.record(arguments)
         if arguments.should_save:
-            record.save(folder / "record", {"versions": _versions()})
+            names = ("torch", "transformers", "accelerate", "safetensors")
+            versions = {"pianalysis": __version__, **{name: version(name) for name in names}}
+            record.save(folder / "record", {"versions": versions})
     return record
 
 
@@ -201,7 +203,7 @@ class _Run:
             recipe=plain(self.recipe),
             parameters=self.parameters,
             peak_rate=self.recipe.peak_rate(self.parameters),
-            device=_device_name(device),
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             dtype=str(dtype).removeprefix("torch."),
             threads=torch.get_num_threads(),
             processes=arguments.world_size,
@@ -321,13 +323,3 @@ def _threads(folder: Path) -> int | None:
     if not path.exists():
         return None
     return checks.whole(f"threads in {path}", json.loads(path.read_text())["threads"])
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _versions() -> dict[str, str]:
-
-    names = ("torch", "transformers", "accelerate", "safetensors")
-    return {"pianalysis": __version__, **{name: version(name) for name in names}}

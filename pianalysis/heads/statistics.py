@@ -32,7 +32,7 @@ __all__ = [
     "layer_statistics",
 ]
 
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+LEVELS = {"p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
 
 MEANINGS = {
     "coefficient": "max_j |h_j|, logits",
@@ -177,11 +177,25 @@ def _overall(counts: IntArray, table: Mapping[str, FloatArray]) -> Quantiles:
         table[f"{name}_min"].min() if name.startswith("dip") else table[f"{name}_max"].max()
         for name in COUNTED
     ]
-    levels = cells.quantiles(counts, LEVELS).T
-    return Quantiles(cells.RESOLUTION, COUNTED, *levels, extreme=np.array(extreme))
+    return Quantiles(
+        resolution=cells.RESOLUTION,
+        quantity=COUNTED,
+        extreme=np.array(extreme),
+        **_levels(counts),
+    )
 
 
 def _bands(counts: IntArray, window: int) -> ScoreBands:
     edges = band_edges(window)
-    levels = cells.quantiles(counts, LEVELS).T
-    return ScoreBands(window, cells.RESOLUTION, edges[:-1], edges[1:] - 1.0, *levels)
+    return ScoreBands(
+        context_window=window,
+        resolution=cells.RESOLUTION,
+        first=edges[:-1],
+        last=edges[1:] - 1.0,
+        **_levels(counts),
+    )
+
+
+def _levels(counts: IntArray) -> dict[str, FloatArray]:
+    values = cells.quantiles(counts, tuple(LEVELS.values())).T
+    return dict(zip(LEVELS, values, strict=True))
