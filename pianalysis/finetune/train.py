@@ -64,8 +64,8 @@ def finetune(
         What ``checkpoints.open_checkpoint`` opens, or the config of a model to train from scratch.
     recipe : Recipe
     folder : str or path
-        For the checkpoints ``step-000200`` and so on, the log ``log.jsonl``, the record and the
-        loss curve. On several hosts all must see it.
+        For the checkpoints ``step-000200`` and so on, the log ``log.jsonl`` and the record. On
+        several hosts all must see it.
     corpus : function
         From the model's tokenizer (None for a model from scratch) to the corpus: the plays of
         ``default_corpus``, ``lambda tokenizer: pack(tokenizer, texts)``, or one made before.

@@ -23,7 +23,8 @@ from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.speed import flops_per_token
 from pianalysis.finetune.train import finetune
 from pianalysis.heads import extended, open_checkpoint
-from pianalysis.pictures.training import loss_curve
+from pianalysis.pictures import frame
+from pianalysis.pictures.training import loss_curve, save_loss_curve
 from pianalysis.planning.architecture import Architecture
 from pianalysis.planning.cost import training_operations
 
@@ -192,7 +193,7 @@ def test_saving_changes_nothing(run, tmp_path):
 def test_nothing_saved_is_a_pickle(run, tmp_path):
     run(recipe(steps=2), save_at=(1,))
     ends = {path.suffix for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert ends == {".safetensors", ".json", ".jsonl", ".csv", ".png"}
+    assert ends == {".safetensors", ".json", ".jsonl", ".csv"}
     assert not (tmp_path / "run/step-000001" / saving.OPTIMISER).exists()
     assert (tmp_path / "run/step-000002" / saving.OPTIMISER).exists()
 
@@ -333,9 +334,8 @@ def test_the_record_holds_speed_and_draws_a_curve(run, tmp_path):
     share = record.tokens_per_second * record.flops_per_token / record.matrix_product_peak
     assert body["share_of_peak"] == pytest.approx(share)
     assert body["threads"] == torch.get_num_threads()
-    assert (tmp_path / "run/loss.png").stat().st_size > 1000
-    from pianalysis.pictures import frame
-
+    save_loss_curve(record, tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").stat().st_size > 1000
     _, ax = frame.new_figure()
     line = loss_curve(record, ax=ax).lines[0]
     assert (line.get_ydata() == record.loss).all()
@@ -351,6 +351,7 @@ def launch(root, folder, out):
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("6 steps, loss") == 1
+    assert (out / "loss.png").is_file()
     assert json.loads((out / "record.json").read_text())["processes"] == 2
 
 
