@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from tabulate import tabulate
@@ -26,7 +27,7 @@ VERDICTS = (HOLDS, CORRECTED, REFUTED, SMALL_SCALE, PARTLY, NOT_REPRODUCED, NOT_
 SUMMARY_BEGIN, SUMMARY_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One statement of the paper against our computation.
 
@@ -48,6 +49,10 @@ class Claim:
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")
+
+
+# What is left open says so itself: no number of ours, no test.
+not_attempted = partial(Claim, verdict=NOT_ATTEMPTED, ours="-", certificate="-", test="")
 
 
 def verdict(true: bool, *, else_: str = REFUTED, then: str = HOLDS) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 from pianalysis.scores.exact_fits import design_condition
+
+_claim = partial(Claim, item="basis", test="scores/test_expansion.py")
 
 SHOWN = ("llama-7b", "llama-3.1-8b", "qwen2.5-7b", "smollm2-135m")
 WINDOWS = (256, 512, 1024, 2048, 4096, 8192, 32768)
@@ -144,52 +147,48 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     condition = design_condition(spec)
     beyond = int((spec.wavelengths > spec.context_window).sum())
     return [
-        Claim(
-            "relative",
-            "Eq. 2",
-            "The rotated score depends on m - n alone, m and n in [0, 2048)",
-            verdict(relative < 1e-11),
-            "identity",
-            f"largest change {number(relative, 4)} of sum|h| when both positions move by 1000",
-            "measured",
-            "basis",
-            "scores/test_expansion.py",
+        _claim(
+            key="relative",
+            location="Eq. 2",
+            statement="The rotated score depends on m - n alone, m and n in [0, 2048)",
+            verdict=verdict(relative < 1e-11),
+            paper="identity",
+            ours=f"largest change {number(relative, 4)} of sum|h| when both positions move by 1000",
+            certificate="measured",
         ),
-        Claim(
-            "expansion",
-            "Eq. 3",
-            "a(s) = Re sum_j h_j e^{i s theta_j}: the score of rotated q and k, j < d/2 = 64",
-            verdict(expansion < 1e-11),
-            "identity",
-            f"largest difference {number(expansion, 4)} of sum|h| over 64 random pairs",
-            "measured",
-            "basis",
-            "scores/test_expansion.py",
+        _claim(
+            key="expansion",
+            location="Eq. 3",
+            statement="a(s) = Re sum_j h_j e^{i s theta_j}: the score of rotated q and k, j < d/2 "
+            "= 64",
+            verdict=verdict(expansion < 1e-11),
+            paper="identity",
+            ours=f"largest difference {number(expansion, 4)} of sum|h| over 64 random pairs",
+            certificate="measured",
         ),
-        Claim(
-            "degrees",
-            "section 2.2",
-            "The basis has 2 (d/2) = 128 real degrees of freedom: enough to fit any scores in the "
-            "window and to blow up outside",
-            verdict(bool(np.isfinite(condition.log10_upper))),
-            "128",
-            f"full rank, with log10 cond(Phi) between {number(condition.log10_lower)} and "
+        _claim(
+            key="degrees",
+            location="section 2.2",
+            statement="The basis has 2 (d/2) = 128 real degrees of freedom: enough to fit any "
+            "scores in the window and to blow up outside",
+            verdict=verdict(bool(np.isfinite(condition.log10_upper))),
+            paper="128",
+            ours=f"full rank, with log10 cond(Phi) between {number(condition.log10_lower)} and "
             f"{number(condition.log10_upper)}",
-            "ball interval",
-            "basis",
-            "scores/test_fits.py",
+            certificate="ball interval",
+            test="scores/test_fits.py",
         ),
-        Claim(
-            "frequencies",
-            "Eq. 1",
-            "theta_j = c^(-2j/d) with c = 10000, d = 128",
-            verdict(abs(spec.frequencies[16] - 0.1) < 1e-16),
-            "10000",
-            f"wavelengths from {number(spec.wavelengths[0])} to {number(spec.wavelengths[-1])} "
-            f"tokens, {beyond} of {spec.pairs} beyond the window; presets: {len(PRESETS)} models",
-            "closed form",
-            "basis",
-            "rope/test_spec.py",
+        _claim(
+            key="frequencies",
+            location="Eq. 1",
+            statement="theta_j = c^(-2j/d) with c = 10000, d = 128",
+            verdict=verdict(abs(spec.frequencies[16] - 0.1) < 1e-16),
+            paper="10000",
+            ours=f"wavelengths from {number(spec.wavelengths[0])} to "
+            f"{number(spec.wavelengths[-1])} tokens, {beyond} of {spec.pairs} beyond the window; "
+            f"presets: {len(PRESETS)} models",
+            certificate="closed form",
+            test="rope/test_spec.py",
         ),
     ]
 

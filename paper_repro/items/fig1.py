@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from pianalysis import PositionInterpolation, RopeSpec, Unscaled, preset
 from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, style
 from pianalysis.records import Record
+
+_claim = partial(Claim, item="fig1", test="extension/test_geometric.py")
 
 TARGET = 4096
 _SHOWN = 64  # every 64th token is drawn
@@ -99,28 +102,25 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     same = PositionInterpolation(spec, spec.context_window).frequencies
     identity = bool((same == Unscaled(spec, spec.context_window).frequencies).all())
     return [
-        Claim(
-            "pi-inside",
-            "Fig. 1",
-            "PI scales the positions [0, 4096) of an extended window into [0, 2048)",
-            verdict(largest < spec.context_window),
-            "[0, 2048)",
-            f"largest scaled position {number(largest)}",
-            "identity",
-            "fig1",
-            "extension/test_geometric.py",
-            "The last L'/L - 1 positions fall in (L-1, L), beyond the last trained integer 2047.",
+        _claim(
+            key="pi-inside",
+            location="Fig. 1",
+            statement="PI scales the positions [0, 4096) of an extended window into [0, 2048)",
+            verdict=verdict(largest < spec.context_window),
+            paper="[0, 2048)",
+            ours=f"largest scaled position {number(largest)}",
+            certificate="identity",
+            why="The last L'/L - 1 positions fall in (L-1, L), beyond the last trained integer "
+            "2047.",
         ),
-        Claim(
-            "pi-frequencies",
-            "Eq. 4",
-            "f'(x, m) = f(x, m L / L'): only positions change (L = 2048); the same as scaling "
-            "theta_j by L / L', and the identity at L' = L",
-            verdict(difference < 1e-12 and identity),
-            "identity",
-            f"largest difference {difference:.3e} over 200 positions, L' = 5000",
-            "measured",
-            "fig1",
-            "extension/test_geometric.py",
+        _claim(
+            key="pi-frequencies",
+            location="Eq. 4",
+            statement="f'(x, m) = f(x, m L / L'): only positions change (L = 2048); the same as "
+            "scaling theta_j by L / L', and the identity at L' = L",
+            verdict=verdict(difference < 1e-12 and identity),
+            paper="identity",
+            ours=f"largest difference {difference:.3e} over 200 positions, L' = 5000",
+            certificate="measured",
         ),
     ]

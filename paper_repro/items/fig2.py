@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 from pianalysis.scores.exact_fits import design_condition, exact_fit_spread
 from pianalysis.scores.fits import fit_score
+
+_claim = partial(Claim, item="fig2", test="scores/test_fits.py")
 
 METHODS = ("normal_float32", "normal_float64", "svd")
 LABELS = {
@@ -269,83 +272,73 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     ratio = ridge.beyond / ridge.inside
     first = float(ridge.ridge[np.flatnonzero(ratio <= 2.0)[0]]) if (ratio <= 2.0).any() else np.inf
     return [
-        Claim(
-            "fig2-inside",
-            "Fig. 2",
-            "Left: the fitted score stays about within [-1, 1] inside [0, L)",
-            verdict(inside <= 1.2),
-            "[-1, 1]",
-            f"largest |a| {number(inside)} (float32, seed {panels.seed})",
-            "measured",
-            "fig2",
-            "scores/test_fits.py",
+        _claim(
+            key="fig2-inside",
+            location="Fig. 2",
+            statement="Left: the fitted score stays about within [-1, 1] inside [0, L)",
+            verdict=verdict(inside <= 1.2),
+            paper="[-1, 1]",
+            ours=f"largest |a| {number(inside)} (float32, seed {panels.seed})",
+            certificate="measured",
         ),
-        Claim(
-            "fig2-8000",
-            "Fig. 2",
-            "Middle: beyond L the same fit reaches about 8000",
-            verdict(bool(exact.log10[1] > 3 and single.max() < 8000), then=CORRECTED),
-            "8000",
-            f"float32 {number(single.min(), 4)} to {number(single.max(), 4)} over {SEEDS} seeds; "
-            f"exact spread at 2L {at_edge}",
-            "ball interval",
-            "fig2",
-            "scores/test_fits.py",
-            "Extrapolation is far worse than printed: the number is float32 rounding acting as a "
-            "ridge.",
+        _claim(
+            key="fig2-8000",
+            location="Fig. 2",
+            statement="Middle: beyond L the same fit reaches about 8000",
+            verdict=verdict(bool(exact.log10[1] > 3 and single.max() < 8000), then=CORRECTED),
+            paper="8000",
+            ours=f"float32 {number(single.min(), 4)} to {number(single.max(), 4)} over {SEEDS} "
+            f"seeds; exact spread at 2L {at_edge}",
+            certificate="ball interval",
+            why="Extrapolation is far worse than printed: the number is float32 rounding acting as "
+            "a ridge.",
         ),
-        Claim(
-            "fig2-double",
-            "Fig. 2",
-            "The magnitude beyond L (about 8000) is a property of the fit, not of the arithmetic",
-            verdict(bool(by_method["svd"].min() < 10 * single.max())),
-            "8000",
-            f"float64 normal equations {number(by_method['normal_float64'].min(), 4)} to "
+        _claim(
+            key="fig2-double",
+            location="Fig. 2",
+            statement="The magnitude beyond L (about 8000) is a property of the fit, not of the "
+            "arithmetic",
+            verdict=verdict(bool(by_method["svd"].min() < 10 * single.max())),
+            paper="8000",
+            ours=f"float64 normal equations {number(by_method['normal_float64'].min(), 4)} to "
             f"{number(by_method['normal_float64'].max(), 4)}, float64 singular values "
             f"{number(by_method['svd'].min(), 4)} to {number(by_method['svd'].max(), 4)}; "
             f"log10 of the design's condition number is at least {condition.log10_lower:.4f}",
-            "ball interval",
-            "fig2",
-            "scores/test_fits.py",
-            "Implicit in printing one number for it.",
+            certificate="ball interval",
+            why="Implicit in printing one number for it.",
         ),
-        Claim(
-            "fig2-between",
-            "Fig. 2",
-            "Right: between the integers of [25, 75) the fit is smooth and as small as on them",
-            verdict(between <= 1.05 * inside),
-            "[25, 75)",
-            f"largest |a| {number(between)} at step 1/8; exact spread at 0.5 "
+        _claim(
+            key="fig2-between",
+            location="Fig. 2",
+            statement="Right: between the integers of [25, 75) the fit is smooth and as small as "
+            "on them",
+            verdict=verdict(between <= 1.05 * inside),
+            paper="[25, 75)",
+            ours=f"largest |a| {number(between)} at step 1/8; exact spread at 0.5 "
             f"{number(10 ** exact.log10[0])}",
-            "ball interval",
-            "fig2",
-            "scores/test_fits.py",
+            certificate="ball interval",
         ),
-        Claim(
-            "fig2-last-span",
-            "section 2.3",
-            "Interpolated spans (PI, factor 4) are as stable as the trained ones",
-            verdict(bool(exact.log10[2] < 0.0), else_=CORRECTED),
-            "stable",
-            f"exact spread 10^{exact.log10[2]:.4f} at PI's last span 2047.75, "
+        _claim(
+            key="fig2-last-span",
+            location="section 2.3",
+            statement="Interpolated spans (PI, factor 4) are as stable as the trained ones",
+            verdict=verdict(bool(exact.log10[2] < 0.0), else_=CORRECTED),
+            paper="stable",
+            ours=f"exact spread 10^{exact.log10[2]:.4f} at PI's last span 2047.75, "
             f"10^{exact.log10[0]:.5f} in the first cell",
-            "ball interval",
-            "fig2",
-            "scores/test_fits.py",
-            "PI's last L'/L - 1 spans lie past the last trained integer: a one-token remainder of "
-            "extrapolation.",
+            certificate="ball interval",
+            why="PI's last L'/L - 1 spans lie past the last trained integer: a one-token remainder "
+            "of extrapolation.",
         ),
-        Claim(
-            "ridge",
-            "section 2.3",
-            "With ridge regularisation the extrapolated magnitude can be comparable to that within "
-            "[0, L]",
-            verdict(bool(ratio.min() <= 2.0)),
-            "comparable",
-            f"within a factor 2 from ridge {number(first, 4)} on; ratio {ratio[0]:.4g} at ridge "
-            f"{ridge.ridge[0]:.0e}",
-            "measured",
-            "fig2",
-            "scores/test_fits.py",
+        _claim(
+            key="ridge",
+            location="section 2.3",
+            statement="With ridge regularisation the extrapolated magnitude can be comparable to "
+            "that within [0, L]",
+            verdict=verdict(bool(ratio.min() <= 2.0)),
+            paper="comparable",
+            ours=f"within a factor 2 from ridge {number(first, 4)} on; ratio {ratio[0]:.4g} at "
+            f"ridge {ridge.ridge[0]:.0e}",
+            certificate="measured",
         ),
     ]

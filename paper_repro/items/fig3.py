@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paper_repro.ledger import HOLDS, NOT_ATTEMPTED, Claim
+from paper_repro.ledger import HOLDS, Claim, not_attempted
 from pianalysis.evaluation.passkey_prompt import passkey_lines, passkey_prompt
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
@@ -50,26 +50,22 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     text = passkey_prompt(100, 100, 12345)
     return [
         Claim(
-            "passkey-prompt",
-            "Fig. 3",
-            "The passkey prompt of Mohtashami and Jaggi (2023), key 12345",
-            HOLDS,
-            "text",
-            f"built word for word, {len(text)} characters with 100 fillers a side",
-            "identity",
-            "fig3",
-            "paper_repro/test_prompts.py",
+            key="passkey-prompt",
+            location="Fig. 3",
+            statement="The passkey prompt of Mohtashami and Jaggi (2023), key 12345",
+            verdict=HOLDS,
+            paper="text",
+            ours=f"built word for word, {len(text)} characters with 100 fillers a side",
+            certificate="identity",
+            item="fig3",
+            test="paper_repro/test_prompts.py",
         ),
-        Claim(
-            "passkey-measured",
-            "section 3.3",
-            "Success measured at 32 distances, 10 trials each, k_max by the 20% rule",
-            NOT_ATTEMPTED,
-            "32 x 10",
-            "-",
-            "-",
-            "fig3",
-            "",
-            "Needs the extended LLaMA models; the prompt and the tables are here.",
+        not_attempted(
+            key="passkey-measured",
+            location="section 3.3",
+            statement="Success measured at 32 distances, 10 trials each, k_max by the 20% rule",
+            paper="32 x 10",
+            item="fig3",
+            why="Needs the extended LLaMA models; the prompt and the tables are here.",
         ),
     ]

@@ -30,14 +30,14 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     text = summary_prompt("x" * 15000)
     return [
         Claim(
-            "summary-prompt",
-            "Fig. 4",
-            "The GovReport prompt around a document cut to 15000 tokens",
-            HOLDS,
-            "text",
-            f"built word for word, {len(text)} characters around a document of 15000",
-            "identity",
-            "fig4",
-            "paper_repro/test_prompts.py",
+            key="summary-prompt",
+            location="Fig. 4",
+            statement="The GovReport prompt around a document cut to 15000 tokens",
+            verdict=HOLDS,
+            paper="text",
+            ours=f"built word for word, {len(text)} characters around a document of 15000",
+            certificate="identity",
+            item="fig4",
+            test="paper_repro/test_prompts.py",
         )
     ]

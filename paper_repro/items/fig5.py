@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from pianalysis.arrays import FloatArray
 from pianalysis.bounds.certified.abel import smallest_at_integers
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
+
+_claim = partial(Claim, item="fig5", test="bounds/test_extrapolation.py")
 
 PAPER_STOP, STOP, BLOCK = 4096, 131072, 64
 
@@ -148,54 +151,46 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     curve: Any = records["fig5"]
     wide: Any = records["fig5_extended"]
     return [
-        Claim(
-            "fig5-origin",
-            "Fig. 5",
-            "B(s)/d is about 16 at s = 0",
-            verdict(abs(curve.ratio[0] - 16) < 0.5),
-            "16",
-            number(curve.ratio[0]),
-            "identity",
-            "fig5",
-            "bounds/test_extrapolation.py",
-            "B(0) = 1 + 2 + ... + d/2.",
+        _claim(
+            key="fig5-origin",
+            location="Fig. 5",
+            statement="B(s)/d is about 16 at s = 0",
+            verdict=verdict(abs(curve.ratio[0] - 16) < 0.5),
+            paper="16",
+            ours=number(curve.ratio[0]),
+            certificate="identity",
+            why="B(0) = 1 + 2 + ... + d/2.",
         ),
-        Claim(
-            "fig5-above-one",
-            "Fig. 5",
-            "B(s)/d stays above 1 on [0, 4096)",
-            verdict(curve.real_minimum > 1),
-            "1",
-            f"minimum {number(curve.integer_minimum)} over integers, at s = "
+        _claim(
+            key="fig5-above-one",
+            location="Fig. 5",
+            statement="B(s)/d stays above 1 on [0, 4096)",
+            verdict=verdict(curve.real_minimum > 1),
+            paper="1",
+            ours=f"minimum {number(curve.integer_minimum)} over integers, at s = "
             f"{curve.integer_minimum_at:.0f}; {number(curve.real_minimum)} over reals, at s = "
             f"{curve.real_minimum_at:.4f}",
-            "ball interval",
-            "fig5",
-            "bounds/test_extrapolation.py",
+            certificate="ball interval",
         ),
-        Claim(
-            "abel-at-least-d",
-            "section 2.3",
-            "Numerically B(s) >= d (d = 128)",
-            verdict(wide.first_real > PAPER_STOP, then=CORRECTED),
-            "d",
-            f"only up to s = {wide.first_real:.4f} (first integer {wide.first_integer}, "
+        _claim(
+            key="abel-at-least-d",
+            location="section 2.3",
+            statement="Numerically B(s) >= d (d = 128)",
+            verdict=verdict(wide.first_real > PAPER_STOP, then=CORRECTED),
+            paper="d",
+            ours=f"only up to s = {wide.first_real:.4f} (first integer {wide.first_integer}, "
             f"B/d = {number(wide.first_integer_ratio)})",
-            "ball interval",
-            "fig5",
-            "bounds/test_extrapolation.py",
+            certificate="ball interval",
         ),
-        Claim(
-            "abel-own-window",
-            "section 2.3",
-            "B(s) >= d at the spans of the paper's own longest window, 32768",
-            verdict(wide.paper_window_minimum >= 1),
-            "32768",
-            f"minimum B/d {number(wide.paper_window_minimum)} at "
+        _claim(
+            key="abel-own-window",
+            location="section 2.3",
+            statement="B(s) >= d at the spans of the paper's own longest window, 32768",
+            verdict=verdict(wide.paper_window_minimum >= 1),
+            paper="32768",
+            ours=f"minimum B/d {number(wide.paper_window_minimum)} at "
             f"s = {wide.paper_window_minimum_at}",
-            "ball interval",
-            "fig5",
-            "bounds/test_extrapolation.py",
-            "Implicit: the premise is used for every extension.",
+            certificate="ball interval",
+            why="Implicit: the premise is used for every extension.",
         ),
     ]

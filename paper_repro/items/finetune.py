@@ -272,15 +272,15 @@ def _heads_claim(seen: twins.Evidence) -> Claim:
         for form in FORMS
     )
     return Claim(
-        "heads-finetuned",
-        "Eq. 5",
-        "The printed bound holds for heads fine-tuned with Position Interpolation",
-        verdict(max(ratios) <= 1.0),
-        "|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
-        f"SmolLM2-135M x2: largest deviation / printed bound found among all causal pairs "
+        key="heads-finetuned",
+        location="Eq. 5",
+        statement="The printed bound holds for heads fine-tuned with Position Interpolation",
+        verdict=verdict(max(ratios) <= 1.0),
+        paper="|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
+        ours=f"SmolLM2-135M x2: largest deviation / printed bound found among all causal pairs "
         f"{number(ratios[0], 4)} before and {number(ratios[1], 4)} after {seen.last} steps; "
         f"violations among {value('checked', seen.last):.0f} sampled (pair, span) after: {forms}",
-        "measured",
-        "finetune",
-        "paper_repro/test_twins.py",
+        certificate="measured",
+        item="finetune",
+        test="paper_repro/test_twins.py",
     )

@@ -145,19 +145,19 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     small = (table.neighbours == 8) & (table.tolerance == 1e-3)
     return [
         Claim(
-            "grid-local",
-            "section 2.3",
-            "A score that behaves well on the grid of the window [0, 2048) cannot blow up between "
-            "them (the paper bounds it with max|h| instead)",
-            verdict(one.alpha < 1.2 and one.observed <= one.alpha, then=CORRECTED),
-            "in words",
-            f"|a(s)| <= {number(one.alpha)} max|a(n)| + {one.tolerance:g} sum|h| over the "
+            key="grid-local",
+            location="section 2.3",
+            statement="A score that behaves well on the grid of the window [0, 2048) cannot blow "
+            "up between them (the paper bounds it with max|h| instead)",
+            verdict=verdict(one.alpha < 1.2 and one.observed <= one.alpha, then=CORRECTED),
+            paper="in words",
+            ours=f"|a(s)| <= {number(one.alpha)} max|a(n)| + {one.tolerance:g} sum|h| over the "
             f"{2 * one.neighbours} nearest integers; {number(float(table.alpha[small][0]))} and "
             "0.001 over the 16 nearest",
-            "ball interval",
-            "grid",
-            "bounds/test_grid_theorem.py",
-            "For every RoPE, h and s at least M from the ends of the window; "
+            certificate="ball interval",
+            item="grid",
+            test="bounds/test_grid_theorem.py",
+            why="For every RoPE, h and s at least M from the ends of the window; "
             f"{number(one.observed, 4)} observed on a fit of Fig. 2.",
         ),
     ]

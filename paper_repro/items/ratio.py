@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from pianalysis.arrays import FloatArray
 from pianalysis.bounds.ratio import FORMS
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
+
+_claim = partial(Claim, item="ratio", test="bounds/test_extrapolation.py")
 
 LABELS = {
     "paper": "as printed, 64 ln c",
@@ -116,55 +119,50 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
         for w, r in zip(readings.window[windows], readings.lower[windows], strict=True)
     )
     return [
-        Claim(
-            "abel",
-            "Eq. 8",
-            "|a(s)| <= max|h_j - h_{j+1}| B(s), with h_{d/2} = 0",
-            verdict(share <= 1),
-            "1",
-            f"|a| / bound at most {number(share, 4)} over 32 random h and 4096 spans",
-            "Coq Abel_bound",
-            "ratio",
-            "bounds/test_extrapolation.py",
-            "Abel summation, an identity and the triangle inequality.",
+        _claim(
+            key="abel",
+            location="Eq. 8",
+            statement="|a(s)| <= max|h_j - h_{j+1}| B(s), with h_{d/2} = 0",
+            verdict=verdict(share <= 1),
+            paper="1",
+            ours=f"|a| / bound at most {number(share, 4)} over 32 random h and 4096 spans",
+            certificate="Coq Abel_bound",
+            why="Abel summation, an identity and the triangle inequality.",
         ),
-        Claim(
-            "abel-two-h",
-            "Eq. 8",
-            "|a(s)| <= 2 max|h_j| B(s) bounds extrapolation",
-            verdict(beats >= 1, then=CORRECTED),
-            "2 max|h| B(s)",
-            f"at least {number(beats)} times the triangle bound (d/2) max|h| on [0, 4096)",
-            "Coq Abel_never_beats_triangle",
-            "ratio",
-            "bounds/test_extrapolation.py",
-            "True and never useful: 2 B(s) >= d/2 for every s, d and c. The difference form can "
-            f"win for slowly varying h (down to {smooth:.4g} of sum|h| for a linear h).",
+        _claim(
+            key="abel-two-h",
+            location="Eq. 8",
+            statement="|a(s)| <= 2 max|h_j| B(s) bounds extrapolation",
+            verdict=verdict(beats >= 1, then=CORRECTED),
+            paper="2 max|h| B(s)",
+            ours=f"at least {number(beats)} times the triangle bound (d/2) max|h| on [0, 4096)",
+            certificate="Coq Abel_never_beats_triangle",
+            why="True and never useful: 2 B(s) >= d/2 for every s, d and c. The difference form "
+            f"can win for slowly varying h (down to {smooth:.4g} of sum|h| for a linear h).",
         ),
-        Claim(
-            "ratio-600",
-            "section 2.3",
-            "The interpolation bound is at least 2 x 294.73 (about 600) times smaller than the "
-            "extrapolation bound",
-            verdict(value["paper"] > 589 and value["corrected"] > 500, then=CORRECTED),
-            "589.46",
-            f"{number(value['paper'])} as printed, {number(value['corrected'])} with the true "
+        _claim(
+            key="ratio-600",
+            location="section 2.3",
+            statement="The interpolation bound is at least 2 x 294.73 (about 600) times smaller "
+            "than the extrapolation bound",
+            verdict=verdict(value["paper"] > 589 and value["corrected"] > 500, then=CORRECTED),
+            paper="589.46",
+            ours=f"{number(value['paper'])} as printed, {number(value['corrected'])} with the true "
             f"constant, {number(value['sharp'])} between attained bounds",
-            "ball interval",
-            "ratio",
-            "bounds/test_ratio.py",
-            "It divides an absolute value by a deviation from a chord.",
+            certificate="ball interval",
+            test="bounds/test_ratio.py",
+            why="It divides an absolute value by a deviation from a chord.",
         ),
-        Claim(
-            "ratio-windows",
-            "section 2.3",
-            "At least ~600x, from B(s) >= d at the spans in use",
-            verdict(bool((readings.lower[windows] >= 589).all()), else_=CORRECTED),
-            "600",
-            by_window,
-            "ball interval",
-            "ratio",
-            "bounds/test_ratio.py",
-            "2 min B over the integers of [0, W) over the paper's constant: true up to W = 4096.",
+        _claim(
+            key="ratio-windows",
+            location="section 2.3",
+            statement="At least ~600x, from B(s) >= d at the spans in use",
+            verdict=verdict(bool((readings.lower[windows] >= 589).all()), else_=CORRECTED),
+            paper="600",
+            ours=by_window,
+            certificate="ball interval",
+            test="bounds/test_ratio.py",
+            why="2 min B over the integers of [0, W) over the paper's constant: true up to W = "
+            "4096.",
         ),
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.extension.named import comparable_extensions
 from pianalysis.records import Record
+
+_claim = partial(Claim, item="real_heads", test="paper_repro/test_real_heads.py")
 
 MODEL = "smollm2"
 TOKENS = 1024
@@ -58,36 +61,33 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
         > 2.0 * overall.p95[overall.quantity.index("peak_1")]
     )
     return [
-        Claim(
-            "heads-theorem21",
-            "Eq. 5",
-            "The printed bound holds for the scores of a trained model",
-            verdict(bool(table["found_ratio"][row] <= 1.0)),
-            "|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
-            f"SmolLM2-135M, layer {at['layer']}, head {at['head']}, query {at['found_query']}, "
-            f"key {at['found_key']}, span {table['found_span'][row]:g}: deviation "
-            f"{number(table['found_deviation'][row])} above {number(table['found_bound'][row])} "
-            f"(ratio {number(table['found_ratio'][row])}); among {checked} sampled (pair, span) "
-            f"{violations['paper']} violate the printed form, {violations['corrected']} the "
-            f"corrected, {violations['weighted']} the weighted",
-            "measured",
-            "real_heads",
-            "paper_repro/test_real_heads.py",
-            "Violations are rare: most trained coefficients sit on slow pairs.",
+        _claim(
+            key="heads-theorem21",
+            location="Eq. 5",
+            statement="The printed bound holds for the scores of a trained model",
+            verdict=verdict(bool(table["found_ratio"][row] <= 1.0)),
+            paper="|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
+            ours=f"SmolLM2-135M, layer {at['layer']}, head {at['head']}, query "
+            f"{at['found_query']}, key {at['found_key']}, span {table['found_span'][row]:g}: "
+            f"deviation {number(table['found_deviation'][row])} above "
+            f"{number(table['found_bound'][row])} (ratio {number(table['found_ratio'][row])}); "
+            f"among {checked} sampled (pair, span) {violations['paper']} violate the printed form, "
+            f"{violations['corrected']} the corrected, {violations['weighted']} the weighted",
+            certificate="measured",
+            why="Violations are rare: most trained coefficients sit on slow pairs.",
         ),
-        Claim(
-            "heads-growth",
-            "section 2.2",
-            "Beyond the window attention scores can be far above those inside",
-            verdict(bool(rises and growth < 2.0), then=CORRECTED),
-            "about 8000 against [-1, 1] for a fitted h (Fig. 2)",
-            f"signed maximum over a range of spans, median / 95% of {found.tokens * found.pairs} "
-            f"pairs a head, logits: {shown('peak_1')} inside, {shown('peak_2')} in [L, 2L), "
-            f"{shown('peak_4')} in [2L, 4L); max|a| grows by {shown('growth')}",
-            "measured",
-            "real_heads",
-            "paper_repro/test_real_heads.py",
-            "In a trained model it is the sign that changes: inside the window the large scores "
-            "are negative, and |a| itself hardly grows.",
+        _claim(
+            key="heads-growth",
+            location="section 2.2",
+            statement="Beyond the window attention scores can be far above those inside",
+            verdict=verdict(bool(rises and growth < 2.0), then=CORRECTED),
+            paper="about 8000 against [-1, 1] for a fitted h (Fig. 2)",
+            ours="signed maximum over a range of spans, median / 95% of "
+            f"{found.tokens * found.pairs} pairs a head, logits: {shown('peak_1')} inside, "
+            f"{shown('peak_2')} in [L, 2L), {shown('peak_4')} in [2L, 4L); max|a| grows by "
+            f"{shown('growth')}",
+            certificate="measured",
+            why="In a trained model it is the sign that changes: inside the window the large "
+            "scores are negative, and |a| itself hardly grows.",
         ),
     ]

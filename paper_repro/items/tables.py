@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from paper_repro import tables
-from paper_repro.ledger import CORRECTED, NOT_ATTEMPTED, Claim, verdict
+from paper_repro.ledger import CORRECTED, Claim, not_attempted, verdict
 from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
+
+_claim = partial(
+    Claim, item="tables", test="paper_repro/test_tables.py", certificate="table arithmetic"
+)
+_open = partial(not_attempted, item="tables")
 
 ORIGINAL = 2048
 SIZES = ("7B", "13B", "33B", "65B")
@@ -236,18 +242,16 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
         against = "the original" if "original" in reading else reading
         then = "holds" if "original" in reading else CORRECTED
         out.append(
-            Claim(
-                f"gain-{model.split()[1]}-{table}",
-                "section 3.2",
-                f"{model.split()[1]}: {stated:g} perplexity from 2048 to {model.split()[2]} "
-                f"({'PG-19' if table == 'table1' else 'proof-pile'})",
-                verdict(reading != "neither", then=then),
-                f"{stated:g}",
-                f"{original:#.4g} against the original, {extended:#.4g} against itself at 2048",
-                "table arithmetic",
-                "tables",
-                "paper_repro/test_tables.py",
-                f"Read against {against}." if then == CORRECTED else "",
+            _claim(
+                key=f"gain-{model.split()[1]}-{table}",
+                location="section 3.2",
+                statement=f"{model.split()[1]}: {stated:g} perplexity from 2048 to "
+                f"{model.split()[2]} ({'PG-19' if table == 'table1' else 'proof-pile'})",
+                verdict=verdict(reading != "neither", then=then),
+                paper=f"{stated:g}",
+                ours=f"{original:#.4g} against the original, {extended:#.4g} against itself at "
+                "2048",
+                why=f"Read against {against}." if then == CORRECTED else "",
             )
         )
     tuned = [
@@ -284,111 +288,84 @@ def _language_claims(records: Mapping[str, Record]) -> list[Claim]:
     }
     return [
         *out,
-        Claim(
-            "ft-worse",
-            "section 3.2",
-            "Direct fine-tuning is up to 0.48 worse at the extended window",
-            verdict(abs(worst[3] - 0.48) < 5e-3, then=CORRECTED),
-            "+0.48",
-            f"{worst[3]:+#.4g} against itself at 2048, {worst[2]:+#.4g} against the original "
+        _claim(
+            key="ft-worse",
+            location="section 3.2",
+            statement="Direct fine-tuning is up to 0.48 worse at the extended window",
+            verdict=verdict(abs(worst[3] - 0.48) < 5e-3, then=CORRECTED),
+            paper="+0.48",
+            ours=f"{worst[3]:+#.4g} against itself at 2048, {worst[2]:+#.4g} against the original "
             f"({worst[1]})",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
-            "Needs the extended model at 2048 as baseline.",
+            why="Needs the extended model at 2048 as baseline.",
         ),
-        Claim(
-            "ft-better",
-            "section 3.2",
-            "Direct fine-tuning is at most 0.12 better",
-            verdict(min(-best[0], -best[1]) <= 0.12 + 5e-3),
-            "0.12",
-            f"{-best[0]:#.4g} against the original, {-best[1]:#.4g} against itself at 2048 "
+        _claim(
+            key="ft-better",
+            location="section 3.2",
+            statement="Direct fine-tuning is at most 0.12 better",
+            verdict=verdict(min(-best[0], -best[1]) <= 0.12 + 5e-3),
+            paper="0.12",
+            ours=f"{-best[0]:#.4g} against the original, {-best[1]:#.4g} against itself at 2048 "
             "(13B, proof-pile)",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
-            "Survives neither baseline.",
+            why="Survives neither baseline.",
         ),
-        Claim(
-            "unextended",
-            "Table 1",
-            "Beyond L the unextended 7B model's perplexity is > 10^3",
-            verdict(all(math.isinf(x) for x in beyond)),
-            "> 10^3",
-            "the table prints > 10^3 (1000.0) at 4096, 8192, 16384 and 32768",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="unextended",
+            location="Table 1",
+            statement="Beyond L the unextended 7B model's perplexity is > 10^3",
+            verdict=verdict(all(math.isinf(x) for x in beyond)),
+            paper="> 10^3",
+            ours="the table prints > 10^3 (1000.0) at 4096, 8192, 16384 and 32768",
         ),
-        Claim(
-            "no-fine-tuning",
-            "Table 3",
-            "PI without fine-tuning: 16.10 at 8192 and 112.13 at 16384",
-            verdict(zero == [16.10, 112.13]),
-            "16.10, 112.13",
-            f"{zero[0]:.2f} and {zero[1]:.2f}, {zero[0] / 7.20:#.4g} and "
+        _claim(
+            key="no-fine-tuning",
+            location="Table 3",
+            statement="PI without fine-tuning: 16.10 at 8192 and 112.13 at 16384",
+            verdict=verdict(zero == [16.10, 112.13]),
+            paper="16.10, 112.13",
+            ours=f"{zero[0]:.2f} and {zero[1]:.2f}, {zero[0] / 7.20:#.4g} and "
             f"{zero[1] / 7.20:#.4g} times the original's 7.20",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
         ),
-        Claim(
-            "two-hundred-steps",
-            "Table 3",
-            "After 200 steps PI is below the original's 7.20 at 2048",
-            verdict(max(after) < 7.20),
-            "7.20",
-            f"{after[0]:#.4g} and {after[1]:#.4g}",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="two-hundred-steps",
+            location="Table 3",
+            statement="After 200 steps PI is below the original's 7.20 at 2048",
+            verdict=verdict(max(after) < 7.20),
+            paper="7.20",
+            ours=f"{after[0]:#.4g} and {after[1]:#.4g}",
         ),
-        Claim(
-            "steady-improvement",
-            "Table 3",
-            "PI's perplexity falls steadily from 200 to 1000 steps",
-            verdict(falling),
-            "6.95, 6.83",
-            f"{steps[0][-1]:#.4g} and {steps[1][-1]:#.4g} at 1000 steps",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="steady-improvement",
+            location="Table 3",
+            statement="PI's perplexity falls steadily from 200 to 1000 steps",
+            verdict=verdict(falling),
+            paper="6.95, 6.83",
+            ours=f"{steps[0][-1]:#.4g} and {steps[1][-1]:#.4g} at 1000 steps",
         ),
-        Claim(
-            "proofpile-original-window",
-            "section 3.2",
-            "Proof-pile degradation within the original window (2048) ranges from 0.01 to 0.05",
-            verdict(abs(min(at_2048) - 0.01) < 1e-9 and abs(max(at_2048) - 0.05) < 1e-9),
-            "0.01 to 0.05",
-            f"{min(at_2048):#.4g} to {max(at_2048):#.4g}",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="proofpile-original-window",
+            location="section 3.2",
+            statement="Proof-pile degradation within the original window (2048) ranges from 0.01 "
+            "to 0.05",
+            verdict=verdict(abs(min(at_2048) - 0.01) < 1e-9 and abs(max(at_2048) - 0.05) < 1e-9),
+            paper="0.01 to 0.05",
+            ours=f"{min(at_2048):#.4g} to {max(at_2048):#.4g}",
         ),
-        Claim(
-            "longer-is-better",
-            "Table 2",
-            "Perplexity keeps improving with the window, up to 32768",
-            verdict(max(worse.values()) < 0, else_=CORRECTED),
-            "32768",
-            f"from 16384 to 32768 it worsens by {worse['7B']:#.4g} (7B), {worse['13B']:#.4g} (13B)",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
-            "True up to 16384, and on PG-19.",
+        _claim(
+            key="longer-is-better",
+            location="Table 2",
+            statement="Perplexity keeps improving with the window, up to 32768",
+            verdict=verdict(max(worse.values()) < 0, else_=CORRECTED),
+            paper="32768",
+            ours=f"from 16384 to 32768 it worsens by {worse['7B']:#.4g} (7B), {worse['13B']:#.4g} "
+            "(13B)",
+            why="True up to 16384, and on PG-19.",
         ),
-        Claim(
-            "perplexity-measured",
-            "Table 1",
-            "LLaMA 7B-65B fine-tuned to 8192-32768 and measured on PG-19 and proof-pile",
-            NOT_ATTEMPTED,
-            "Tables 1-3",
-            "-",
-            "-",
-            "tables",
-            "",
-            "Needs LLaMA weights, 10^8 tokens and 32-128 GPUs.",
+        _open(
+            key="perplexity-measured",
+            location="Table 1",
+            statement="LLaMA 7B-65B fine-tuned to 8192-32768 and measured on PG-19 and proof-pile",
+            paper="Tables 1-3",
+            why="Needs LLaMA weights, 10^8 tokens and 32-128 GPUs.",
         ),
     ]
 
@@ -409,50 +386,39 @@ def _retrieval_claims() -> list[Claim]:
     ]
     longest = max(int(row["context_window"]) for row in tables.rows("table1"))
     return [
-        Claim(
-            "kmax-200",
-            "Table 4",
-            "PI reaches k_max = L' after 200 steps, for 8192, 16384 and 32768",
-            verdict(first),
-            "200 steps",
-            f"{len(kmax):d} of {len(kmax):d} models at step 200, up to 32768",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="kmax-200",
+            location="Table 4",
+            statement="PI reaches k_max = L' after 200 steps, for 8192, 16384 and 32768",
+            verdict=verdict(first),
+            paper="200 steps",
+            ours=f"{len(kmax):d} of {len(kmax):d} models at step 200, up to 32768",
         ),
-        Claim(
-            "kmax-consistent",
-            "Table 4",
-            "From 200 steps on PI's k_max is consistently L' (8192, 16384, 32768)",
-            verdict(not misses),
-            "L'",
-            "; ".join(misses) or "every step",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
-            "One cell of the table disagrees.",
+        _claim(
+            key="kmax-consistent",
+            location="Table 4",
+            statement="From 200 steps on PI's k_max is consistently L' (8192, 16384, 32768)",
+            verdict=verdict(not misses),
+            paper="L'",
+            ours="; ".join(misses) or "every step",
+            why="One cell of the table disagrees.",
         ),
-        Claim(
-            "kmax-ft",
-            "Table 4",
-            "Direct fine-tuning goes only from 2048 to 2560 in 10000 steps",
-            verdict(max(tuned) == 2560),
-            "2560",
-            f"{tuned[0]:.0f} at step 200, {tuned[-1]:.0f} at step 10000, target 8192",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="kmax-ft",
+            location="Table 4",
+            statement="Direct fine-tuning goes only from 2048 to 2560 in 10000 steps",
+            verdict=verdict(max(tuned) == 2560),
+            paper="2560",
+            ours=f"{tuned[0]:.0f} at step 200, {tuned[-1]:.0f} at step 10000, target 8192",
         ),
-        Claim(
-            "thirty-two-times",
-            "section 3.1",
-            "The window is extended up to 32 times",
-            verdict(longest / ORIGINAL >= 32),
-            "32",
-            f"{longest / ORIGINAL:.2f} times ({longest} / {ORIGINAL}) is the largest experiment",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="thirty-two-times",
+            location="section 3.1",
+            statement="The window is extended up to 32 times",
+            verdict=verdict(longest / ORIGINAL >= 32),
+            paper="32",
+            ours=f"{longest / ORIGINAL:.2f} times ({longest} / {ORIGINAL}) is the largest "
+            "experiment",
         ),
     ]
 
@@ -469,51 +435,36 @@ def _task_claims() -> list[Claim]:
     rouge = {row["model"]: float(row["ROUGE-1"]) for row in tables.rows("table6")}
     ours = rouge["LLaMA-7B Extended"]
     return [
-        Claim(
-            "two-percent",
-            "section 3.4",
-            "At 8192 the short tasks degrade by up to 2%",
-            verdict(max(loss.values()) <= 2.0 + 1e-9),
-            "2%",
-            f"{loss[worst]:.3f} points, or {100 * share:.3f}% of the score, on {worst} (7B, Pile)",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
+        _claim(
+            key="two-percent",
+            location="section 3.4",
+            statement="At 8192 the short tasks degrade by up to 2%",
+            verdict=verdict(max(loss.values()) <= 2.0 + 1e-9),
+            paper="2%",
+            ours=f"{loss[worst]:.3f} points, or {100 * share:.3f}% of the score, on {worst} (7B, "
+            "Pile)",
         ),
-        Claim(
-            "short-tasks-measured",
-            "Table 5",
-            "Zero-shot accuracy of the extended models on five tasks",
-            NOT_ATTEMPTED,
-            "5 tasks",
-            "-",
-            "-",
-            "tables",
-            "",
-            "Needs the extended LLaMA models.",
+        _open(
+            key="short-tasks-measured",
+            location="Table 5",
+            statement="Zero-shot accuracy of the extended models on five tasks",
+            paper="5 tasks",
+            why="Needs the extended LLaMA models.",
         ),
-        Claim(
-            "rouge",
-            "Table 6",
-            "The extended 7B model's ROUGE-1 of 60.0 on GovReport is competitive",
-            verdict(min(rouge.values()) < ours < max(rouge.values())),
-            "60.0",
-            f"{ours:.2f}, between {min(rouge.values()):.2f} and {max(rouge.values()):.2f}; "
+        _claim(
+            key="rouge",
+            location="Table 6",
+            statement="The extended 7B model's ROUGE-1 of 60.0 on GovReport is competitive",
+            verdict=verdict(min(rouge.values()) < ours < max(rouge.values())),
+            paper="60.0",
+            ours=f"{ours:.2f}, between {min(rouge.values()):.2f} and {max(rouge.values()):.2f}; "
             f"ROUGE-2 and ROUGE-L are the lowest of the three",
-            "table arithmetic",
-            "tables",
-            "paper_repro/test_tables.py",
         ),
-        Claim(
-            "rouge-measured",
-            "section 3.5",
-            "Summaries of GovReport documents cut to 15000 tokens",
-            NOT_ATTEMPTED,
-            "15000",
-            "-",
-            "-",
-            "tables",
-            "",
-            "Needs the extended LLaMA models.",
+        _open(
+            key="rouge-measured",
+            location="section 3.5",
+            statement="Summaries of GovReport documents cut to 15000 tokens",
+            paper="15000",
+            why="Needs the extended LLaMA models.",
         ),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from pianalysis.arrays import ComplexArray, FloatArray
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
 from pianalysis.scores.fits import fit_score
+
+_claim = partial(Claim, item="theorem21", test="bounds/test_interpolation.py")
 
 FORMS = ("paper", "corrected", "sharp")
 LABELS = {"paper": "paper, Eq. 5", "corrected": "corrected", "sharp": "sharp (attained)"}
@@ -240,174 +243,149 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     corrected = float(interpolation_bound(spec, 0.5, form="corrected"))
     curved = _largest_second_derivative(spec)
     remainder = bool((cell.deviation <= cell.corrected + 1e-15).all())
-    where, test = "theorem21", "bounds/test_interpolation.py"
     return [
-        Claim(
-            "theorem-2.1",
-            "Eq. 5",
-            "Theorem 2.1: |a(s) - a_linear(s)| <= d max|h_j| (s - s1)(s2 - s) / (8 ln c)",
-            verdict(observed <= paper),
-            f"{paper:.6f} at d = 128, u = 1/2",
-            f"{observed:.6f} attained, {observed / paper:.4f} times the bound",
-            "Coq theorem_2_1_false_128",
-            where,
-            test,
-            "h_j = exp(-i theta_j / 2) on [0, 1]; s = 1/2 is PI with L' = 2L.",
+        _claim(
+            key="theorem-2.1",
+            location="Eq. 5",
+            statement="Theorem 2.1: |a(s) - a_linear(s)| <= d max|h_j| (s - s1)(s2 - s) / (8 ln c)",
+            verdict=verdict(observed <= paper),
+            paper=f"{paper:.6f} at d = 128, u = 1/2",
+            ours=f"{observed:.6f} attained, {observed / paper:.4f} times the bound",
+            certificate="Coq theorem_2_1_false_128",
+            why="h_j = exp(-i theta_j / 2) on [0, 1]; s = 1/2 is PI with L' = 2L.",
         ),
-        Claim(
-            "theorem-2.1-d64",
-            "Eq. 5",
-            "Theorem 2.1 at head dimension 64: the bound is d max|h| / (32 ln c) at u = 1/2",
-            verdict(observed_64 <= paper_64),
-            f"{paper_64:.6f}",
-            f"{observed_64:.6f} attained, {observed_64 / paper_64:.4f} times the bound",
-            "Coq theorem_2_1_false_64",
-            where,
-            test,
-        ),
-        Claim(
-            "theorem-2.1-corrected",
-            "Eq. 5",
-            "The deviation from the chord is bounded by max|h_j| (s - s1)(s2 - s) times a constant "
-            "(the paper's: d / (8 ln c))",
-            verdict(remainder, then=CORRECTED),
-            number(eq14 / 2),
-            f"{number(total / 2)} = (1 - c^-2) / (2 (1 - c^(-4/d)))",
-            "Coq corrected_bound",
-            where,
-            test,
-            "The constant with Eq. 14 left out; the sharp one is attained.",
-        ),
-        Claim(
-            "theorem-2.1-threshold",
-            "Eq. 5",
-            "Theorem 2.1 for every base c > 1 (d = 128)",
-            verdict(scaling.threshold_base >= 1e4),
-            "c > 1",
-            f"fails at unit-cell midpoints for every base above {number(scaling.threshold_base)}",
-            "ball interval",
-            where,
-            test,
-        ),
-        Claim(
-            "chord",
-            "Eq. 6",
-            "a_linear is the chord: (1 - lambda) a(s1) + lambda a(s2), lambda = (s - s1)/(s2 - s1)",
-            verdict(float(cell.deviation[[0, -1]].max()) < 1e-12),
-            "0 at s1 and s2",
-            f"{float(cell.deviation[[0, -1]].max()):.3e} at both ends, {number(observed)} between",
-            "identity",
-            where,
-            test,
-        ),
-        Claim(
-            "eq-7-number",
-            "Eq. 7",
-            "32 ln c is 294.73 for c = 10000",
-            verdict(abs(32 * math.log(spec.base) - 294.73) < 0.005),
-            "294.73",
-            number(32 * math.log(spec.base)),
-            "closed form",
-            where,
-            test,
-        ),
-        Claim(
-            "eq-7-bound",
-            "Eq. 7",
-            "On the integer grid the deviation is at most d max|h| / 294.73",
-            verdict(observed <= spec.rotary_dim / 294.73),
-            "d / 294.73",
-            f"d / {number(spec.rotary_dim / observed)} is attained, "
-            f"d / {number(spec.rotary_dim / corrected)} holds",
-            "Coq counterexample_128",
-            where,
-            test,
-        ),
-        Claim(
-            "taylor",
-            "Eq. 9",
-            "Taylor: |a - a_linear| <= (s - s1)(s2 - s)/2 max|a''|",
-            verdict(remainder),
+        _claim(
+            key="theorem-2.1-d64",
+            location="Eq. 5",
+            statement="Theorem 2.1 at head dimension 64: the bound is d max|h| / (32 ln c) at u = "
             "1/2",
-            f"deviation / bound at most "
+            verdict=verdict(observed_64 <= paper_64),
+            paper=f"{paper_64:.6f}",
+            ours=f"{observed_64:.6f} attained, {observed_64 / paper_64:.4f} times the bound",
+            certificate="Coq theorem_2_1_false_64",
+        ),
+        _claim(
+            key="theorem-2.1-corrected",
+            location="Eq. 5",
+            statement="The deviation from the chord is bounded by max|h_j| (s - s1)(s2 - s) times "
+            "a constant (the paper's: d / (8 ln c))",
+            verdict=verdict(remainder, then=CORRECTED),
+            paper=number(eq14 / 2),
+            ours=f"{number(total / 2)} = (1 - c^-2) / (2 (1 - c^(-4/d)))",
+            certificate="Coq corrected_bound",
+            why="The constant with Eq. 14 left out; the sharp one is attained.",
+        ),
+        _claim(
+            key="theorem-2.1-threshold",
+            location="Eq. 5",
+            statement="Theorem 2.1 for every base c > 1 (d = 128)",
+            verdict=verdict(scaling.threshold_base >= 1e4),
+            paper="c > 1",
+            ours="fails at unit-cell midpoints for every base above "
+            f"{number(scaling.threshold_base)}",
+            certificate="ball interval",
+        ),
+        _claim(
+            key="chord",
+            location="Eq. 6",
+            statement="a_linear is the chord: (1 - lambda) a(s1) + lambda a(s2), lambda = (s - "
+            "s1)/(s2 - s1)",
+            verdict=verdict(float(cell.deviation[[0, -1]].max()) < 1e-12),
+            paper="0 at s1 and s2",
+            ours=f"{float(cell.deviation[[0, -1]].max()):.3e} at both ends, {number(observed)} "
+            "between",
+            certificate="identity",
+        ),
+        _claim(
+            key="eq-7-number",
+            location="Eq. 7",
+            statement="32 ln c is 294.73 for c = 10000",
+            verdict=verdict(abs(32 * math.log(spec.base) - 294.73) < 0.005),
+            paper="294.73",
+            ours=number(32 * math.log(spec.base)),
+            certificate="closed form",
+        ),
+        _claim(
+            key="eq-7-bound",
+            location="Eq. 7",
+            statement="On the integer grid the deviation is at most d max|h| / 294.73",
+            verdict=verdict(observed <= spec.rotary_dim / 294.73),
+            paper="d / 294.73",
+            ours=f"d / {number(spec.rotary_dim / observed)} is attained, "
+            f"d / {number(spec.rotary_dim / corrected)} holds",
+            certificate="Coq counterexample_128",
+        ),
+        _claim(
+            key="taylor",
+            location="Eq. 9",
+            statement="Taylor: |a - a_linear| <= (s - s1)(s2 - s)/2 max|a''|",
+            verdict=verdict(remainder),
+            paper="1/2",
+            ours=f"deviation / bound at most "
             f"{number(float(np.nanmax(cell.deviation[1:-1] / cell.corrected[1:-1])))}",
-            "Coq interpolation_error",
-            where,
-            test,
+            certificate="Coq interpolation_error",
         ),
-        Claim(
-            "second-derivative",
-            "Eq. 12",
-            "|a''(s)| <= max|h_j| sum_j theta_j^2",
-            verdict(curved <= total * (1 + 1e-12)),
-            "sum theta_j^2",
-            f"sum {number(total, 7)}; attained {number(curved, 7)} by h_j = -1 at s = 0",
-            "closed form",
-            where,
-            test,
+        _claim(
+            key="second-derivative",
+            location="Eq. 12",
+            statement="|a''(s)| <= max|h_j| sum_j theta_j^2",
+            verdict=verdict(curved <= total * (1 + 1e-12)),
+            paper="sum theta_j^2",
+            ours=f"sum {number(total, 7)}; attained {number(curved, 7)} by h_j = -1 at s = 0",
+            certificate="closed form",
         ),
-        Claim(
-            "geometric-sum",
-            "Eq. 13",
-            "sum_j theta_j^2 = sum_j c^(-4j/d) <= 1 / (1 - c^(-4/d))",
-            verdict(total <= tail),
-            "1 / (1 - c^(-4/d))",
-            f"{number(total, 10)} <= {number(tail, 10)}",
-            "Coq theta_square_sum",
-            where,
-            test,
+        _claim(
+            key="geometric-sum",
+            location="Eq. 13",
+            statement="sum_j theta_j^2 = sum_j c^(-4j/d) <= 1 / (1 - c^(-4/d))",
+            verdict=verdict(total <= tail),
+            paper="1 / (1 - c^(-4/d))",
+            ours=f"{number(total, 10)} <= {number(tail, 10)}",
+            certificate="Coq theta_square_sum",
         ),
-        Claim(
-            "eq-14",
-            "Eq. 14",
-            "1 / (1 - c^(-4/d)) <= d / (4 ln c), from c^x <= 1 + x ln c for x < 0",
-            verdict(tail <= eq14),
-            number(eq14),
-            number(tail, 7),
-            "Coq theorem_2_1_iff",
-            where,
-            test,
-            "e^y >= 1 + y for every real y: the inequality is reversed, for every d and c.",
+        _claim(
+            key="eq-14",
+            location="Eq. 14",
+            statement="1 / (1 - c^(-4/d)) <= d / (4 ln c), from c^x <= 1 + x ln c for x < 0",
+            verdict=verdict(tail <= eq14),
+            paper=number(eq14),
+            ours=number(tail, 7),
+            certificate="Coq theorem_2_1_iff",
+            why="e^y >= 1 + y for every real y: the inequality is reversed, for every d and c.",
         ),
-        Claim(
-            "proof-conclusion",
-            "Eq. 17",
-            "The proof concludes |a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
-            verdict(tail <= eq14),
-            number(eq14 / 2),
-            f"needs {number(total / 2, 7)}",
-            "Coq theorem_2_1_iff",
-            where,
-            test,
-            "It rests on Eq. 14.",
+        _claim(
+            key="proof-conclusion",
+            location="Eq. 17",
+            statement="The proof concludes |a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
+            verdict=verdict(tail <= eq14),
+            paper=number(eq14 / 2),
+            ours=f"needs {number(total / 2, 7)}",
+            certificate="Coq theorem_2_1_iff",
+            why="It rests on Eq. 14.",
         ),
-        Claim(
-            "bound-on-fits",
-            "section 2.3",
-            "The bound (d max|h| / 294.73 on the grid) shows that interpolation is stable on fits "
-            "like Fig. 2",
-            verdict(bool((fits.observed <= fits.weighted).all()), then=CORRECTED),
-            "d max|h| / 294.73",
-            f"max|h| forms allow {number(fits.paper.min(), 4)} to "
+        _claim(
+            key="bound-on-fits",
+            location="section 2.3",
+            statement="The bound (d max|h| / 294.73 on the grid) shows that interpolation is "
+            "stable on fits like Fig. 2",
+            verdict=verdict(bool((fits.observed <= fits.weighted).all()), then=CORRECTED),
+            paper="d max|h| / 294.73",
+            ours=f"max|h| forms allow {number(fits.paper.min(), 4)} to "
             f"{number(fits.corrected.max(), 4)}, observed {number(fits.observed.max(), 4)}, "
             f"weighted {number(fits.weighted.max(), 4)}",
-            "Coq weighted_bound",
-            where,
-            test,
-            "Stable it is, but max|h| sits on slow pairs: only the weighted form shows it.",
+            certificate="Coq weighted_bound",
+            why="Stable it is, but max|h| sits on slow pairs: only the weighted form shows it.",
         ),
-        Claim(
-            "grid-words",
-            "section 2.3",
-            "At the integers (grid points) a(s) behaves well, so interpolated scores do too "
-            "(s2 = s1 + 1)",
-            verdict(grid_constant(spec) < 2, then=HOLDS),
-            "in words",
-            f"|a(s)| <= {number(grid_constant(spec))} sup over all integers of |a(n)|",
-            "closed form",
-            where,
-            test,
-            "True but nearly empty: a model has seen the integers of a window only.",
+        _claim(
+            key="grid-words",
+            location="section 2.3",
+            statement="At the integers (grid points) a(s) behaves well, so interpolated scores do "
+            "too (s2 = s1 + 1)",
+            verdict=verdict(grid_constant(spec) < 2, then=HOLDS),
+            paper="in words",
+            ours=f"|a(s)| <= {number(grid_constant(spec))} sup over all integers of |a(n)|",
+            certificate="closed form",
+            why="True but nearly empty: a model has seen the integers of a window only.",
         ),
     ]
 

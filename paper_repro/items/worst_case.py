@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from pianalysis import (
 from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
+
+_claim = partial(Claim, item="worst_case", test="bounds/test_worst_case.py")
 
 LIMITS = (0.01, 1 / 64, 0.1, 0.3, 1.0, 10.0, 100.0, 1e3, 1e4)
 TARGET = 8192
@@ -134,31 +137,28 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     rows = (np.array(found.scheme) == "extrapolation") & (found.span == EXTRAPOLATED[-1])
     ratio = dict(zip(limits, found.lower[rows] / found.upper[last], strict=True))
     return [
-        Claim(
-            "worst-case-interpolation",
-            "section 2.3",
-            "Interpolated scores behave as those on the grid of the window [0, 2048) do",
-            verdict(within <= grid_constant(found.spec)),
-            "in words",
-            f"at most {number(within)} inside the window for H up to {limits.max():g}; "
+        _claim(
+            key="worst-case-interpolation",
+            location="section 2.3",
+            statement="Interpolated scores behave as those on the grid of the window [0, 2048) do",
+            verdict=verdict(within <= grid_constant(found.spec)),
+            paper="in words",
+            ours=f"at most {number(within)} inside the window for H up to {limits.max():g}; "
             f"{number(float(found.upper[last].max()))} at PI's last span",
-            "dual certificate",
-            "worst_case",
-            "bounds/test_worst_case.py",
-            "Largest score at the spans tried, given |a(n)| <= 1 at every integer of the window.",
+            certificate="dual certificate",
+            why="Largest score at the spans tried, given |a(n)| <= 1 at every integer of the "
+            "window.",
         ),
-        Claim(
-            "worst-case-ratio",
-            "section 2.3",
-            "Extrapolated scores can be about 600 times interpolated ones",
-            verdict(ratio[1e4] > found.paper_ratio, then=CORRECTED),
-            number(found.paper_ratio),
-            f"{number(ratio[1.0])} for H = 1, {number(ratio[10.0])} for H = 10, "
+        _claim(
+            key="worst-case-ratio",
+            location="section 2.3",
+            statement="Extrapolated scores can be about 600 times interpolated ones",
+            verdict=verdict(ratio[1e4] > found.paper_ratio, then=CORRECTED),
+            paper=number(found.paper_ratio),
+            ours=f"{number(ratio[1.0])} for H = 1, {number(ratio[10.0])} for H = 10, "
             f"{number(ratio[100.0])} for H = 100, {number(ratio[1e4])} for H = 10^4",
-            "dual certificate",
-            "worst_case",
-            "bounds/test_worst_case.py",
-            f"Exact worst cases at s = {EXTRAPOLATED[-1]:g} over PI's last span, one H for both: "
-            "no single number, the ratio grows with max|h|.",
+            certificate="dual certificate",
+            why=f"Exact worst cases at s = {EXTRAPOLATED[-1]:g} over PI's last span, one H for "
+            "both: no single number, the ratio grows with max|h|.",
         ),
     ]

@@ -197,33 +197,40 @@ def claims(seen: Evidence) -> list[Claim]:
     ]
     return [
         _claim(
-            *("table1-twin", "Table 1"),
-            "The model fails beyond its window, direct fine-tuning gains nothing from a longer "
-            "one, Position Interpolation does",
-            f"7B to 8192, at 2048 and 8192: FT {inside['FT']} and {beyond['FT']}, PI "
+            seen,
+            _findings1(seen),
+            key="table1-twin",
+            location="Table 1",
+            statement="The model fails beyond its window, direct fine-tuning gains nothing from a "
+            "longer one, Position Interpolation does",
+            paper=f"7B to 8192, at 2048 and 8192: FT {inside['FT']} and {beyond['FT']}, PI "
             f"{inside['PI']} and {beyond['PI']}; without fine-tuning > 10^3 beyond 2048",
-            *(seen, _findings1(seen)),
-            "Likely: a play offers little beyond a few thousand tokens, so that no model gains "
+            why="Likely: a play offers little beyond a few thousand tokens, so that no model gains "
             "from a longer window; what shows is who loses.",
         ),
         _claim(
-            *("table3-twin", "Table 3"),
-            "At the extended window Position Interpolation is worse than the original without "
-            "fine-tuning, and better after 200 steps",
-            f"7B to 8192: {steps[0]}, then {steps[1]} after 200 steps; original {original} at 2048",
-            *(seen, _findings3(seen)),
-            "Likely: so few tokens do not make up for the resolution that the scheme costs, and "
-            "the original knows so famous a play.",
+            seen,
+            _findings3(seen),
+            key="table3-twin",
+            location="Table 3",
+            statement="At the extended window Position Interpolation is worse than the original "
+            "without fine-tuning, and better after 200 steps",
+            paper=f"7B to 8192: {steps[0]}, then {steps[1]} after 200 steps; original {original} "
+            "at 2048",
+            why="Likely: so few tokens do not make up for the resolution that the scheme costs, "
+            "and the original knows so famous a play.",
         ),
         _claim(
-            *("table4-twin", "Table 4"),
-            "After 200 steps Position Interpolation reads passkeys up to the extended window; "
-            "direct fine-tuning stays near the old one",
-            f"7B to 8192: PI {reach[0]:.0f} after 200 steps; FT {reach[1]:.0f}, and {reach[2]:.0f} "
-            "after 10000",
-            *(seen, _findings4(seen)),
-            "Likely: random gaps show every distance from the first step on, which whole texts do "
-            "not; distances near the target are the rarest of them.",
+            seen,
+            _findings4(seen),
+            key="table4-twin",
+            location="Table 4",
+            statement="After 200 steps Position Interpolation reads passkeys up to the extended "
+            "window; direct fine-tuning stays near the old one",
+            paper=f"7B to 8192: PI {reach[0]:.0f} after 200 steps; FT {reach[1]:.0f}, and "
+            f"{reach[2]:.0f} after 10000",
+            why="Likely: random gaps show every distance from the first step on, which whole texts "
+            "do not; distances near the target are the rarest of them.",
         ),
     ]
 
@@ -271,23 +278,19 @@ def _findings4(seen: Evidence) -> list[Finding]:
     ]
 
 
-def _claim(
-    key: str,
-    location: str,
-    statement: str,
-    paper: str,
-    seen: Evidence,
-    findings: Sequence[Finding],
-    why: str,
-) -> Claim:
+def _claim(seen: Evidence, findings: Sequence[Finding], **said: str) -> Claim:
+    """Judge by how many findings agree; ``said`` is what the claim says beside that."""
     agreeing = sum(finding.agrees for finding in findings)
     verdict = {0: NOT_REPRODUCED, len(findings): SMALL_SCALE}.get(agreeing, PARTLY)
     parts = [f"{f.statement}: {'yes' if f.agrees else 'no'} ({f.numbers})" for f in findings]
     return Claim(
-        *(key, location, statement, verdict, paper),
-        f"SmolLM2-135M, {seen.window} to {seen.target}, {seen.last} steps of position gaps, "
+        verdict=verdict,
+        ours=f"SmolLM2-135M, {seen.window} to {seen.target}, {seen.last} steps of position gaps, "
         f"{seen.tokens} tokens: " + "; ".join(parts),
-        *("measured", "finetune", "paper_repro/test_twins.py", why),
+        certificate="measured",
+        item="finetune",
+        test="paper_repro/test_twins.py",
+        **said,
     )
 
 

@@ -152,7 +152,17 @@ def test_check_recomputes_and_notices(committed, tmp_path, capsys, monkeypatch):
 
 def test_unknown_verdicts_are_refused():
     with pytest.raises(ValueError, match="verdict must be one of"):
-        ledger.Claim("k", "Eq. 1", "s", "true", "p", "o", "c", "fig1", "t")
+        ledger.Claim(
+            key="k",
+            location="Eq. 1",
+            statement="s",
+            verdict="true",
+            paper="p",
+            ours="o",
+            certificate="c",
+            item="fig1",
+            test="t",
+        )
 
 
 def test_markdown_and_csv_agree(committed, root):
