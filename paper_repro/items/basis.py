@@ -13,7 +13,7 @@ from paper_repro.ledger import Claim, number, verdict
 from pianalysis import PRESETS, RopeSpec, attention_score, preset, score_coefficients
 from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, marks, style
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 from pianalysis.scores.exact_fits import design_condition
 
 _claim = partial(Claim, item="basis", test="scores/test_expansion.py")
@@ -62,20 +62,22 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     windows = np.concatenate([np.full(s.pairs, float(s.context_window)) for _, s in specs])
     llama = preset("llama-7b")
     travelled = llama.frequencies * (llama.context_window - 1)
-    conditions = [
-        design_condition(RopeSpec(d, 1e4, window)) for d in CONDITION_DIMS for window in WINDOWS
-    ]
+    conditions = [_condition(d, window) for d in CONDITION_DIMS for window in WINDOWS]
     return {
-        "basis_wavelengths": Wavelengths(names, share, length, windows),
-        "basis_phase_wheel": PhaseWheel(llama, np.arange(llama.pairs, dtype=float), travelled),
-        "basis_gram": Conditioning(
-            1e4,
-            np.array([float(c.spec.head_dim) for c in conditions]),
-            np.array([float(c.spec.context_window) for c in conditions]),
-            np.array([c.log10_lower for c in conditions]),
-            np.array([c.log10_upper for c in conditions]),
+        "basis_wavelengths": Wavelengths(
+            model=names, pair_share=share, wavelength=length, windows=windows
         ),
+        "basis_phase_wheel": PhaseWheel(
+            spec=llama, pair=np.arange(llama.pairs, dtype=float), travelled=travelled
+        ),
+        "basis_gram": Conditioning(base=1e4, **columns(conditions)),
     }
+
+
+def _condition(head_dim: int, window: int) -> dict[str, float]:
+    log10 = design_condition(RopeSpec(head_dim, 1e4, window))
+    ends = {"log10_lower": log10.log10_lower, "log10_upper": log10.log10_upper}
+    return {"head_dim": head_dim, "window": window, **ends}
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -84,24 +86,26 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     wheel: Any = records["basis_phase_wheel"]
     gram: Any = records["basis_gram"]
     figure, ax = frame.new_figure(height=2.6)
-    names = np.array(waves.model)
     with style.applied():
         for index, name in enumerate(SHOWN):
-            chosen = names == name
-            relative = waves.wavelength[chosen] / waves.windows[chosen]
+            drawn = waves.where(model=name)
+            relative = drawn.wavelength / drawn.windows
             beyond = int((relative > 1).sum())
             ax.plot(
-                waves.pair_share[chosen],
+                drawn.pair_share,
                 relative,
                 color=style.CYCLE[index],
                 linestyle=("-", "--", "-.", ":")[index],
                 label=f"{name}: {beyond} of {relative.size} beyond",
             )
-        ax.set_yscale("log")
-        ax.set_xlabel("pair index j / (d/2)")
-        ax.set_ylabel("wavelength / context window")
-        ax.set_title("slow pairs never complete a turn in the window", loc="left")
-        ax.legend(loc="upper left")
+    frame.finish(
+        ax,
+        xlabel="pair index j / (d/2)",
+        ylabel="wavelength / context window",
+        title="slow pairs never complete a turn in the window",
+        logy=True,
+        legend="upper left",
+    )
     marks.level(1.0, "one turn a window", ax=ax, at=0.02)
     turn, ax = frame.new_figure(height=3.3)
     seen = int((wheel.travelled < 2 * np.pi).sum())
@@ -111,7 +115,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         title=f"{seen} of {wheel.pair.size} pairs never turn fully in L = 2048",
     )
     condition, ax = frame.new_figure()
-    series = {f"d = {d}": gram.log10_upper[gram.head_dim == d] for d in CONDITION_DIMS}
+    series = {f"d = {d}": gram.where(head_dim=d).log10_upper for d in CONDITION_DIMS}
     marks.curves(
         WINDOWS,
         series,

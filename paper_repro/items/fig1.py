@@ -50,7 +50,16 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     position = np.concatenate([p for _, p in panels.values()])
     names = tuple(name for name, (t, _) in panels.items() for _ in t)
     value = np.cos(position * spec.frequencies[_PAIR])
-    return {"fig1": Positions(spec, TARGET, _PAIR, names, token, position, value)}
+    record = Positions(
+        spec=spec,
+        target=TARGET,
+        pair=_PAIR,
+        panel=names,
+        token=token,
+        position=position,
+        value=value,
+    )
+    return {"fig1": record}
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -64,18 +73,17 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         "extrapolated": "extrapolation: positions up to 2L, never seen",
         "interpolated": "Position Interpolation: scaled by L/L' into [0, L)",
     }
-    names = np.array(record.panel)
     with style.applied():
         for ax, (panel, text) in zip(axes, titles.items(), strict=True):
             ax.plot(
                 wave, np.cos(wave * record.spec.frequencies[record.pair]), color="#BBBBBB", lw=0.8
             )
-            chosen = names == panel
-            x, y = record.position[chosen], record.value[chosen]
+            drawn = record.where(panel=panel)
+            x, y = drawn.position, drawn.value
             seen = x < window
             new = np.zeros_like(seen)
             if panel == "interpolated":  # half of them lie between two trained positions
-                new = record.token[chosen] % (2 * _SHOWN) != 0
+                new = drawn.token % (2 * _SHOWN) != 0
             ax.plot(x[seen & ~new], y[seen & ~new], "o", color=style.BLUE)
             ax.plot(x[new], y[new], "^", color=style.GREEN)
             ax.plot(x[~seen], y[~seen], "s", color=style.RED)

@@ -64,30 +64,30 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     integers = smallest_at_integers(spec, PAPER_STOP)
     reals = smallest_abel_sum(spec, 0.0, PAPER_STOP)
     curve = AbelCurve(
-        spec,
-        integers.value.lower / d,
-        float(integers.location_lower[0]),
-        reals.value.lower / d,
-        float(reals.location_lower[0]),
-        span,
-        abel_sum(spec, span) / d,
+        spec=spec,
+        integer_minimum=integers.value.lower / d,
+        integer_minimum_at=float(integers.location_lower[0]),
+        real_minimum=reals.value.lower / d,
+        real_minimum_at=float(reals.location_lower[0]),
+        span=span,
+        ratio=abel_sum(spec, span) / d,
     )
     blocks = (abel_sum(spec, np.arange(STOP, dtype=float)) / d).reshape(-1, BLOCK)
-    found = first_span_below(spec, stop=STOP)
-    if found.integer is None or found.ratio is None or found.real is None:
+    first = first_span_below(spec, stop=STOP)
+    if first.integer is None or first.ratio is None or first.real is None:
         raise ValueError(f"stop must reach the first span below d, got {STOP}")
     longest = smallest_at_integers(spec, 32768)
     envelope = AbelEnvelope(
-        spec,
-        BLOCK,
-        found.integer,
-        found.ratio.lower,
-        found.real.lower,
-        longest.value.lower / d,
-        int(longest.location_lower[0]),
-        np.arange(0, STOP, BLOCK, dtype=float),
-        blocks.min(axis=1),
-        blocks.max(axis=1),
+        spec=spec,
+        block=BLOCK,
+        first_integer=first.integer,
+        first_integer_ratio=first.ratio.lower,
+        first_real=first.real.lower,
+        paper_window_minimum=longest.value.lower / d,
+        paper_window_minimum_at=int(longest.location_lower[0]),
+        start=np.arange(0, STOP, BLOCK, dtype=float),
+        low=blocks.min(axis=1),
+        high=blocks.max(axis=1),
     )
     return {"fig5": curve, "fig5_extended": envelope}
 
@@ -123,7 +123,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         label="range over 64 integers",
         xlabel="span s (tokens)",
         ylabel="B(s)/d",
-        title="beyond: B(s) < d from s = 4506 on",
+        title=f"beyond: B(s) < d from s = {np.ceil(wide.first_real):.0f} on",
     )
     marks.level(1.0, "B = d", ax=ax, at=0.02, above=False)
     with style.applied():
@@ -131,7 +131,6 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_yscale("log")
         ax.set_xlim(512, STOP)
         ax.set_ylim(0.2, 16)
-        ax.set_title(f"beyond: B(s) < d from s = {np.ceil(wide.first_real):.0f} on", loc="left")
         ax.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], ["0.25", "0.5", "1", "2", "4", "8", "16"])
         ax.minorticks_off()
     marks.mark(wide.first_real, 1.0, f"first real {wide.first_real:.2f}", ax=ax, offset=(-14, -46))

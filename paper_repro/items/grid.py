@@ -13,7 +13,7 @@ from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis import RopeSpec, attention_score, grid_constant, local_grid_constant, preset
 from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, style
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 from pianalysis.scores.fits import fit_score
 
 NEIGHBOURS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -59,11 +59,11 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     for tolerance in TOLERANCES:
         for neighbours in NEIGHBOURS:
             try:
-                found = local_grid_constant(neighbours, tolerance)
+                local = local_grid_constant(neighbours, tolerance)
             except ValueError:
                 continue  # so few neighbours cannot reach so small an error
-            rows.append((neighbours, tolerance, found.alpha, found.alpha_middle, found.eps))
-    table = np.array(rows, float).T
+            certified = {name: getattr(local, name) for name in ("alpha", "alpha_middle", "eps")}
+            rows.append({"neighbours": neighbours, "tolerance": tolerance, **certified})
     shown = local_grid_constant(SHOWN, SHOWN_TOLERANCE)
     h = fit_score(spec, noise(spec, seed), method="normal_float32").coefficients
     inside = np.arange(SHOWN - 1.0, spec.context_window - SHOWN, 1.0 / 8.0)
@@ -73,16 +73,18 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
         / np.abs(attention_score(spec, h, grid)).max()
     )
     return {
-        "grid_constants": GridConstants(spec, grid_constant(spec), *table),
+        "grid_constants": GridConstants(
+            spec=spec, all_integers=grid_constant(spec), **columns(rows)
+        ),
         "grid_weights": GridWeights(
-            spec,
-            SHOWN,
-            SHOWN_TOLERANCE,
-            shown.alpha,
-            shown.eps,
-            observed,
-            shown.offset,
-            shown.weights,
+            spec=spec,
+            neighbours=SHOWN,
+            tolerance=SHOWN_TOLERANCE,
+            alpha=shown.alpha,
+            eps=shown.eps,
+            observed=observed,
+            offset=shown.offset,
+            weight=shown.weights,
         ),
     }
 
@@ -95,14 +97,13 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     markers = "osD^v"
     with style.applied():
         for index, tolerance in enumerate(TOLERANCES):
-            chosen = table.tolerance == tolerance
-            power = round(np.log10(tolerance))
+            drawn = table.where(tolerance=tolerance)
             ax.plot(
-                table.neighbours[chosen],
-                table.alpha[chosen],
+                drawn.neighbours,
+                drawn.alpha,
                 marker=markers[index],
                 color=style.CYCLE[index],
-                label=f"eps = 1e{power}",
+                label=f"eps = 1e{round(np.log10(tolerance))}",
             )
         ax.axhline(
             table.all_integers,
@@ -114,10 +115,13 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_xscale("log", base=2)
         ax.set_xlim(1.8, 72)
         ax.set_ylim(1.1, 1.65)
-        ax.set_xlabel("neighbours M on each side (tokens)")
-        ax.set_ylabel("certified alpha")
-        ax.set_title("|a(s)| <= alpha max|a(n)| + eps sum|h|", loc="left")
-        ax.legend(loc="upper right")
+    frame.finish(
+        ax,
+        xlabel="neighbours M on each side (tokens)",
+        ylabel="certified alpha",
+        title="|a(s)| <= alpha max|a(n)| + eps sum|h|",
+        legend="upper right",
+    )
     frame.plain_ticks(ax, "x", [2, 4, 8, 16, 32, 64])
     bars, ax = frame.new_figure()
     with style.applied():
@@ -127,14 +131,15 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
             (~positive, style.RED, "w_n < 0"),
         ):
             ax.plot(one.offset[sign], np.abs(one.weight[sign]), "o", color=color, label=label)
-        ax.set_yscale("log")
-        ax.set_ylim(1e-6, 2)
-        ax.set_xlabel("integer n (tokens from the left end of the cell)")
-        ax.set_ylabel("|w_n| at s = 1/2")
-        ax.set_title(
-            f"M = {one.neighbours}: sum|w| <= {one.alpha:.4f}, eps = {one.tolerance:g}", loc="left"
-        )
-        ax.legend(loc="upper right")
+    frame.finish(
+        ax,
+        xlabel="integer n (tokens from the left end of the cell)",
+        ylabel="|w_n| at s = 1/2",
+        title=f"M = {one.neighbours}: sum|w| <= {one.alpha:.4f}, eps = {one.tolerance:g}",
+        logy=True,
+        legend="upper right",
+    )
+    ax.set_ylim(1e-6, 2)
     return {"grid_constants": curves, "grid_weights": bars}
 
 
@@ -142,7 +147,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     """The paper's words about the grid, made a bound about the window."""
     one: Any = records["grid_weights"]
     table: Any = records["grid_constants"]
-    small = (table.neighbours == 8) & (table.tolerance == 1e-3)
+    small = table.only(neighbours=8, tolerance=1e-3)["alpha"]
     return [
         Claim(
             key="grid-local",
@@ -152,7 +157,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             verdict=verdict(one.alpha < 1.2 and one.observed <= one.alpha, then=CORRECTED),
             paper="in words",
             ours=f"|a(s)| <= {number(one.alpha)} max|a(n)| + {one.tolerance:g} sum|h| over the "
-            f"{2 * one.neighbours} nearest integers; {number(float(table.alpha[small][0]))} and "
+            f"{2 * one.neighbours} nearest integers; {number(small)} and "
             "0.001 over the 16 nearest",
             certificate="ball interval",
             item="grid",

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from paper_repro.items import forms
 from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis import (
-    RopeSpec,
     abel_sum,
     attention_score,
     bound_ratio,
@@ -19,9 +19,7 @@ from pianalysis import (
     preset,
     ratio_readings,
 )
-from pianalysis.arrays import FloatArray
-from pianalysis.bounds.ratio import FORMS
-from pianalysis.pictures import frame, marks, style
+from pianalysis.pictures import frame, style
 from pianalysis.records import Record
 
 _claim = partial(Claim, item="ratio", test="bounds/test_extrapolation.py")
@@ -31,37 +29,26 @@ LABELS = {
     "corrected": "corrected constant",
     "sharp": "sharp / triangle",
 }
-DIMENSIONS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 512)
 BASES = tuple(float(x) for x in np.geomspace(10.0, 1e7, 25))
 
 
 @dataclass(frozen=True, slots=True)
-class RatioScaling(Record):
-    """The three forms of the ratio against head_dim (base 10000) and base (d = 128)."""
-
-    panel: tuple[str, ...]
-    x: FloatArray
-    paper: FloatArray
-    corrected: FloatArray
-    sharp: FloatArray
+class RatioScaling(forms.FormsByPanel):
+    """The three forms of the ratio."""
 
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
     """Read the ratio in every way, then against d and c."""
-    specs = [RopeSpec(d, 1e4, 2048) for d in DIMENSIONS] + [RopeSpec(128, c, 2048) for c in BASES]
-    rows = np.array([[bound_ratio(s, form=f) for f in FORMS] for s in specs])
-    panels = ("head_dim",) * len(DIMENSIONS) + ("base",) * len(BASES)
-    x = np.array([float(d) for d in DIMENSIONS] + list(BASES))
+    scaling = forms.tabulate(BASES, lambda spec, form: bound_ratio(spec, form=form))
     return {
         "ratio": ratio_readings(preset("llama-7b")),
-        "ratio_scaling": RatioScaling(panels, x, *rows.T),
+        "ratio_scaling": RatioScaling(**scaling),
     }
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the readings as bars, and the three forms against d and c."""
     readings: Any = records["ratio"]
-    scaling: Any = records["ratio_scaling"]
     figure, ax = frame.new_figure(height=2.8)
     names = [
         LABELS[name] if not window else f"2 min B, W = {window:.0f}"
@@ -78,22 +65,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_xlim(0, 960)
         ax.set_xlabel("extrapolation bound / interpolation bound")
         ax.set_title("readings of the ~600x", loc="left")
-    wide, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.5)
-    panel = np.array(scaling.panel)
-    xlabels = {"head_dim": "head_dim d (base 10000)", "base": "base c (d = 128)"}
-    for axis, (name, xlabel) in zip(axes, xlabels.items(), strict=True):
-        chosen = panel == name
-        marks.curves(
-            scaling.x[chosen],
-            {LABELS[f]: getattr(scaling, f)[chosen] for f in FORMS},
-            ax=axis,
-            xlabel=xlabel,
-            ylabel="ratio of bounds",
-            title=f"against the {'dimension' if name == 'head_dim' else 'base'}",
-            logx=True,
-            marker="o" if name == "head_dim" else "",
-        )
-        axis.set_ylim(bottom=0)
+    wide, axes = forms.draw(records["ratio_scaling"], LABELS, ylabel="ratio of bounds", height=2.5)
+    for panel in axes:
+        panel.set_ylim(bottom=0)
     return {"ratio": figure, "ratio_scaling": wide}
 
 

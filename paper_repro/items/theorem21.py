@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from paper_repro.items import forms
 from paper_repro.items.fig2 import noise
 from paper_repro.ledger import CORRECTED, HOLDS, Claim, number, verdict
 from pianalysis import (
@@ -22,15 +23,14 @@ from pianalysis import (
     theta_square_sum,
 )
 from pianalysis.arrays import ComplexArray, FloatArray
+from pianalysis.bounds.ratio import FORMS
 from pianalysis.pictures import frame, marks, style
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 from pianalysis.scores.fits import fit_score
 
 _claim = partial(Claim, item="theorem21", test="bounds/test_interpolation.py")
 
-FORMS = ("paper", "corrected", "sharp")
 LABELS = {"paper": "paper, Eq. 5", "corrected": "corrected", "sharp": "sharp (attained)"}
-DIMENSIONS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 512)
 BASES = tuple(float(x) for x in np.geomspace(2.0, 1e7, 41))
 SEEDS = 5
 
@@ -50,16 +50,11 @@ class Counterexample(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling(Record):
-    """Bounds at the midpoint of a unit cell, max|h| = 1, against head_dim and against base."""
+class Scaling(forms.FormsByPanel):
+    """Bounds at the midpoint of a unit cell, max|h| = 1."""
 
     threshold_head_dim: int
     threshold_base: float
-    panel: tuple[str, ...]
-    x: FloatArray
-    paper: FloatArray
-    corrected: FloatArray
-    sharp: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,11 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     spec = preset("llama-7b")
     return {
         "theorem21_counterexample": _counterexample(spec),
-        "theorem21_scaling": _scaling(),
+        "theorem21_scaling": Scaling(
+            threshold_head_dim=128,
+            threshold_base=paper_bound_threshold(128).lower,
+            **forms.tabulate(BASES, lambda s, form: float(interpolation_bound(s, 0.5, form=form))),
+        ),
         "theorem21_fits": _fits(spec, seed),
     }
 
@@ -103,35 +102,26 @@ def _counterexample(spec: RopeSpec) -> Counterexample:
     h = worst_coefficients(spec)
     score = attention_score(spec, h, span)
     chord = (1 - span) * score[0] + span * score[-1]
-    bounds = [interpolation_bound(spec, span, form=f, left=0.0, right=1.0) for f in FORMS]
-    return Counterexample(spec, span, score, chord, np.abs(score - chord), *bounds)
-
-
-def _scaling() -> Scaling:
-    by_dim = [RopeSpec(d, 1e4, 2048) for d in DIMENSIONS]
-    by_base = [RopeSpec(128, c, 2048) for c in BASES]
-    rows = np.array(
-        [[float(interpolation_bound(s, 0.5, form=f)) for f in FORMS] for s in by_dim + by_base]
+    return Counterexample(
+        spec=spec,
+        span=span,
+        score=score,
+        chord=chord,
+        deviation=np.abs(score - chord),
+        **{f: interpolation_bound(spec, span, form=f, left=0.0, right=1.0) for f in FORMS},
     )
-    panels = ("head_dim",) * len(DIMENSIONS) + ("base",) * len(BASES)
-    x = np.array([float(d) for d in DIMENSIONS] + list(BASES))
-    return Scaling(128, paper_bound_threshold(128).lower, panels, x, *rows.T)
 
 
 def _fits(spec: RopeSpec, seed: int) -> Fits:
-    cells = np.arange(spec.context_window - 1, dtype=float)
-    middle = cells + 0.5
+    grid = np.arange(spec.context_window, dtype=float)
     rows = []
     for k in range(seed, seed + SEEDS):
         h = fit_score(spec, noise(spec, k), method="normal_float32").coefficients
-        grid = attention_score(spec, h, np.arange(spec.context_window, dtype=float))
-        gap = np.abs(attention_score(spec, h, middle) - (grid[:-1] + grid[1:]) / 2)
-        bounds = [
-            float(interpolation_bound(spec, 0.5, h, form=f))
-            for f in ("weighted", "sharp", "corrected", "paper")
-        ]
-        rows.append([float(k), float(gap.max()), *bounds])
-    return Fits(spec, *np.array(rows).T)
+        score = attention_score(spec, h, grid)
+        gap = np.abs(attention_score(spec, h, grid[:-1] + 0.5) - (score[:-1] + score[1:]) / 2)
+        bounds = {f: interpolation_bound(spec, 0.5, h, form=f) for f in (*FORMS, "weighted")}
+        rows.append({"seed": k, "observed": gap.max(), **bounds})
+    return Fits(spec=spec, **columns(rows))
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -155,7 +145,7 @@ def _plot_counterexample(record: Any) -> Any:
         legend="center",
     )
     series = {"deviation |a - chord|": record.deviation}
-    series |= {f"bound: {LABELS[f]}": getattr(record, f) for f in ("paper", "corrected", "sharp")}
+    series |= {f"bound: {LABELS[f]}": getattr(record, f) for f in FORMS}
     marks.curves(
         record.span,
         series,
@@ -178,25 +168,8 @@ def _plot_counterexample(record: Any) -> Any:
 
 
 def _plot_scaling(record: Any) -> Any:
-    figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.6)
-    names = np.array(record.panel)
-    labels = {
-        "head_dim": ("head_dim d (base 10000)", "against the dimension"),
-        "base": ("base c (d = 128)", "against the base"),
-    }
-    for ax, (panel, (xlabel, text)) in zip(axes, labels.items(), strict=True):
-        chosen = names == panel
-        marks.curves(
-            record.x[chosen],
-            {LABELS[f]: getattr(record, f)[chosen] for f in FORMS},
-            ax=ax,
-            xlabel=xlabel,
-            ylabel="bound at u = 1/2, max|h| = 1",
-            title=text,
-            logx=True,
-            logy=True,
-            marker="o" if panel == "head_dim" else "",
-        )
+    ylabel = "bound at u = 1/2, max|h| = 1"
+    figure, axes = forms.draw(record, LABELS, ylabel=ylabel, height=2.6, logy=True)
     frame.plain_ticks(axes[0], "x", [8, 16, 32, 64, 128, 256, 512])
     frame.plain_ticks(axes[0], "y", [0.03, 0.1, 0.3, 1])
     frame.plain_ticks(axes[1], "y", [0.3, 0.5, 1, 2, 5])

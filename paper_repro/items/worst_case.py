@@ -21,7 +21,7 @@ from pianalysis import (
 )
 from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, marks, style
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 
 _claim = partial(Claim, item="worst_case", test="bounds/test_worst_case.py")
 
@@ -52,11 +52,6 @@ class WorstCaseCurve(Record):
     upper: FloatArray
     triangle: FloatArray
 
-    def curve(self, scheme: str, span: float) -> tuple[FloatArray, FloatArray]:
-        """Return (H, certified upper bound) for one scheme and span."""
-        rows = (np.array(self.scheme) == scheme) & (self.span == span)
-        return self.max_coefficient[rows], self.upper[rows]
-
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
     """Solve and certify every scheme, span and limit."""
@@ -66,34 +61,33 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     cases = [("interpolation", s, scheme, H) for s in INTERPOLATED for H in LIMITS]
     cases += [("extrapolation", s, None, H) for s in EXTRAPOLATED for H in LIMITS]
     rows = []
-    for _, span, extension, limit in tqdm(cases, unit="case", disable=None, leave=False):
-        found = worst_case_score(spec, span, max_coefficient=limit, extension=extension)
+    for name, span, extension, limit in tqdm(cases, unit="case", disable=None, leave=False):
+        worst = worst_case_score(spec, span, max_coefficient=limit, extension=extension)
         position = span if extension is None else span / scheme.factor
-        triangle = limit * spec.pairs
-        rows.append((span, position, limit, found.lower, found.value, found.upper, triangle))
-    table = np.array(rows).T
-    return {
-        "worst_case": WorstCaseCurve(
-            spec,
-            TARGET,
-            bound_ratio(spec, form="paper"),
-            bound_ratio(spec, form="corrected"),
-            tuple(case[0] for case in cases),
-            *table,
-        )
-    }
+        sides = {"lower": worst.lower, "value": worst.value, "upper": worst.upper}
+        case = {"scheme": name, "span": span, "position": position, "max_coefficient": limit}
+        rows.append(case | sides | {"triangle": limit * spec.pairs})
+    record = WorstCaseCurve(
+        spec=spec,
+        target=TARGET,
+        paper_ratio=bound_ratio(spec, form="paper"),
+        corrected_ratio=bound_ratio(spec, form="corrected"),
+        **columns(rows),
+    )
+    return {"worst_case": record}
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the certified worst score against H, with the ratios and the triangle bound marked."""
-    found: Any = records["worst_case"]
+    record: Any = records["worst_case"]
     figure, ax = frame.new_figure(width=style.COLUMN_WIDTH, height=3.4)
     series = {}
     for span in reversed(EXTRAPOLATED):
-        series[f"extrapolation, s = {span:g}"] = found.curve("extrapolation", span)[1]
+        drawn = record.where(scheme="extrapolation", span=span)
+        series[f"extrapolation, s = {span:g}"] = drawn.upper
     for span in reversed(INTERPOLATED):
-        at = span * found.spec.context_window / found.target
-        series[f"PI x4, s = {span:g} (at {at:g})"] = found.curve("interpolation", span)[1]
+        drawn = record.where(scheme="interpolation", span=span)
+        series[f"PI x4, s = {span:g} (at {drawn.position[0]:g})"] = drawn.upper
     marks.curves(
         np.array(LIMITS),
         series,
@@ -107,10 +101,10 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         legend=None,
     )
     with style.applied():
-        ax.plot(LIMITS, found.spec.pairs * np.array(LIMITS), color=style.GREY, linewidth=0.8)
+        ax.plot(LIMITS, record.spec.pairs * np.array(LIMITS), color=style.GREY, linewidth=0.8)
         ax.annotate(
             "triangle bound H d/2",
-            (1.0, found.spec.pairs),
+            (1.0, record.spec.pairs),
             xytext=(-4, 4),
             textcoords="offset points",
             ha="right",
@@ -119,32 +113,30 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         )
         ax.set_ylim(0.5, 3e6)
         figure.legend(loc="outside lower center", ncols=2, fontsize=6)
-    marks.level(found.paper_ratio, f"paper {found.paper_ratio:.2f}", ax=ax, at=0.02)
-    corrected = f"corrected {found.corrected_ratio:.2f}"
-    marks.level(found.corrected_ratio, corrected, ax=ax, at=0.02, above=False)
+    marks.level(record.paper_ratio, f"paper {record.paper_ratio:.2f}", ax=ax, at=0.02)
+    corrected = f"corrected {record.corrected_ratio:.2f}"
+    marks.level(record.corrected_ratio, corrected, ax=ax, at=0.02, above=False)
     return {"worst_case": figure}
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
     """Interpolation stays near the window's own scores; extrapolation follows H, not 600."""
-    found: Any = records["worst_case"]
-    interpolated = np.array(found.scheme) == "interpolation"
-    inside = interpolated & (found.position <= found.spec.context_window - 1)
-    last = interpolated & ~inside
-    within = float(found.upper[inside].max())
-    limits = np.array(LIMITS)
+    record: Any = records["worst_case"]
+    interpolated = record.where(scheme="interpolation")
+    inside = interpolated.position <= record.spec.context_window - 1
+    within, last = float(interpolated.upper[inside].max()), interpolated.upper[~inside]
     # Lower bound of extrapolation over upper bound of interpolation at its worst span, for one H.
-    rows = (np.array(found.scheme) == "extrapolation") & (found.span == EXTRAPOLATED[-1])
-    ratio = dict(zip(limits, found.lower[rows] / found.upper[last], strict=True))
+    beyond = record.where(scheme="extrapolation", span=EXTRAPOLATED[-1])
+    ratio = dict(zip(LIMITS, beyond.lower / last, strict=True))
     return [
         _claim(
             key="worst-case-interpolation",
             location="section 2.3",
             statement="Interpolated scores behave as those on the grid of the window [0, 2048) do",
-            verdict=verdict(within <= grid_constant(found.spec)),
+            verdict=verdict(within <= grid_constant(record.spec)),
             paper="in words",
-            ours=f"at most {number(within)} inside the window for H up to {limits.max():g}; "
-            f"{number(float(found.upper[last].max()))} at PI's last span",
+            ours=f"at most {number(within)} inside the window for H up to {max(LIMITS):g}; "
+            f"{number(float(last.max()))} at PI's last span",
             certificate="dual certificate",
             why="Largest score at the spans tried, given |a(n)| <= 1 at every integer of the "
             "window.",
@@ -153,8 +145,8 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             key="worst-case-ratio",
             location="section 2.3",
             statement="Extrapolated scores can be about 600 times interpolated ones",
-            verdict=verdict(ratio[1e4] > found.paper_ratio, then=CORRECTED),
-            paper=number(found.paper_ratio),
+            verdict=verdict(ratio[1e4] > record.paper_ratio, then=CORRECTED),
+            paper=number(record.paper_ratio),
             ours=f"{number(ratio[1.0])} for H = 1, {number(ratio[10.0])} for H = 10, "
             f"{number(ratio[100.0])} for H = 100, {number(ratio[1e4])} for H = 10^4",
             certificate="dual certificate",

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from paper_repro import tables
+from paper_repro.items import sentences
 from paper_repro.items import tables as item
 
 
@@ -32,17 +33,17 @@ def test_every_table_has_its_shape():
 
 
 def test_reductions_by_hand():
-    original, itself = item.reduction("table1", "7B", 16384)
+    original, itself = sentences.reduction("table1", "7B", 16384)
     assert (original, itself) == (pytest.approx(6.83 - 7.20), pytest.approx(6.83 - 7.11))
-    original, itself = item.reduction("table2", "13B", 8192, "FT")
+    original, itself = sentences.reduction("table2", "13B", 8192, "FT")
     assert (original, itself) == (pytest.approx(2.50 - 2.66), pytest.approx(2.50 - 2.71))
 
 
 def test_readings():
-    assert item._reading(-0.28, -0.37, -0.28) == "itself at 2048"
-    assert item._reading(-0.27, -0.27, -0.24) == "original"
-    assert item._reading(-0.5, -0.52, -0.54) == "original or itself at 2048"
-    assert item._reading(-0.9, -0.52, -0.54) == "neither"
+    assert sentences._reading(-0.28, -0.37, -0.28) == "itself at 2048"
+    assert sentences._reading(-0.27, -0.27, -0.24) == "original"
+    assert sentences._reading(-0.5, -0.52, -0.54) == "original or itself at 2048"
+    assert sentences._reading(-0.9, -0.52, -0.54) == "neither"
 
 
 def test_verdicts_of_the_sentences():
