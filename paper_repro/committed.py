@@ -27,8 +27,8 @@ def columns(stem: str) -> dict[str, Any]:
 
 def summary(stem: str) -> dict[str, Any]:
     """Return what stands beside the table: inputs, summary values and provenance."""
-    found: dict[str, Any] = json.loads(_path(stem, "json").read_text(encoding="utf-8"))
-    return found
+    body: dict[str, Any] = json.loads(_path(stem, "json").read_text(encoding="utf-8"))
+    return body
 
 
 def _path(stem: str, kind: str) -> Path:

@@ -113,22 +113,22 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.tmp"):  # left by a killed run; finished files are never among them
         stale.unlink(missing_ok=True)
-    found: list[ledger.Claim] = []
+    claims: list[ledger.Claim] = []
     with tqdm(names, unit="item", disable=None) as bar:
         for name in bar:
             bar.set_description(name)
             chosen = tier or _default_tier(name, named=named)
             records = compute(name, seed, chosen)
             save(name, records, folder, seed, chosen)
-            found += load(name).claims(records)
+            claims += load(name).claims(records)
     if seed:
         return  # the ledger records the default seed
     if set(names) != set(ITEMS):
-        found += [claim for claim in _recorded(folder) if claim.item not in names]
-    found = ledger.order(found)
-    ledger.write(found, folder)
+        claims += [claim for claim in _recorded(folder) if claim.item not in names]
+    claims = ledger.order(claims)
+    ledger.write(claims, folder)
     if readme is not None and set(names) == set(ITEMS):
-        ledger.update_readme(found, readme)
+        ledger.update_readme(claims, readme)
 
 
 def _default_tier(name: str, *, named: bool) -> str | None:

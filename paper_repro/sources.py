@@ -21,11 +21,11 @@ Imported = tuple[str, str | None]  # a module, and the name taken from it (None:
 
 def digest(module: str, root: Path = ROOT) -> str:
     """Return the SHA-256 of all that ``module`` (dotted) rests on: paths and contents."""
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for path in reached(module, root):
         content = path.read_bytes()
-        found.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()
+        hashed.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+    return hashed.hexdigest()
 
 
 def reached(module: str, root: Path = ROOT) -> list[Path]:
@@ -52,11 +52,11 @@ def reached(module: str, root: Path = ROOT) -> list[Path]:
         files.add(path)
         text = path.read_text(encoding="utf-8")
         if path.name == "__init__.py" and item[1] is not None:
-            open_ += [found for bound, found in _imports(text) if bound == item[1]]
+            open_ += [imported for bound, imported in _imports(text) if bound == item[1]]
         else:
-            open_ += [found for _, found in _imports(text)]
+            open_ += [imported for _, imported in _imports(text)]
         for pattern in _data(text):
-            matching = [found for found in root.glob(pattern) if found.is_file()]
+            matching = [file for file in root.glob(pattern) if file.is_file()]
             if not matching:
                 raise ValueError(f"DATA of {item[0]} must name files, got {pattern!r}")
             files.update(matching)

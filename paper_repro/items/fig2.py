@@ -13,7 +13,7 @@ from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis import RopeSpec, preset
 from pianalysis.arrays import FloatArray
 from pianalysis.pictures import frame, marks, style
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 from pianalysis.scores.exact_fits import design_condition, exact_fit_spread
 from pianalysis.scores.fits import fit_score
 
@@ -105,7 +105,7 @@ def _panels(spec: RopeSpec, seed: int) -> Panels:
     }
     names = tuple(name for name, s in spans.items() for _ in s)
     span = np.concatenate(list(spans.values()))
-    return Panels(spec, seed, names, span, fit.score(span))
+    return Panels(spec=spec, seed=seed, panel=names, span=span, score=fit.score(span))
 
 
 def _precision(spec: RopeSpec, seed: int) -> Precision:
@@ -120,35 +120,39 @@ def _precision(spec: RopeSpec, seed: int) -> Precision:
     parts["exact"] = exact.log10
     names = tuple(name for name in parts for _ in span)
     return Precision(
-        spec,
-        seed,
-        exact.bits,
-        names,
-        np.tile(span, len(parts)),
-        np.concatenate(list(parts.values())),
+        spec=spec,
+        seed=seed,
+        exact_bits=exact.bits,
+        method=names,
+        span=np.tile(span, len(parts)),
+        log10_magnitude=np.concatenate(list(parts.values())),
     )
 
 
-def _extremes(spec: RopeSpec, values: FloatArray, method: str, ridge: float = 0.0) -> list[float]:
-    fit = fit_score(spec, values, method=method, ridge=ridge)
+def _extremes(spec: RopeSpec, seed: int, method: str, ridge: float = 0.0) -> dict[str, float]:
+    """Return the largest |a| inside the window and beyond it."""
+    fit = fit_score(spec, noise(spec, seed), method=method, ridge=ridge)
     score = np.abs(fit.score(np.arange(2 * spec.context_window, dtype=float)))
-    return [float(score[: spec.context_window].max()), float(score[spec.context_window :].max())]
+    inside, beyond = np.split(score, [spec.context_window])
+    return {"inside": inside.max(), "beyond": beyond.max()}
 
 
 def _seeds(spec: RopeSpec, seed: int) -> Seeds:
-    pairs = [(method, seed + k) for method in METHODS for k in range(SEEDS)]
-    found = np.array([_extremes(spec, noise(spec, k), method) for method, k in pairs])
-    names = tuple(method for method, _ in pairs)
-    return Seeds(spec, names, np.array([float(k) for _, k in pairs]), found[:, 0], found[:, 1])
+    rows = [
+        {"method": method, "seed": k} | _extremes(spec, k, method)
+        for method in METHODS
+        for k in range(seed, seed + SEEDS)
+    ]
+    return Seeds(spec=spec, **columns(rows))
 
 
 def _ridge(spec: RopeSpec, seed: int) -> Ridge:
-    found = [
-        np.median([_extremes(spec, noise(spec, seed + k), "svd", r) for k in range(SEEDS)], axis=0)
-        for r in RIDGES
-    ]
-    inside, beyond = np.array(found).T
-    return Ridge(spec, SEEDS, np.array(RIDGES), inside, beyond)
+    rows = []
+    for ridge in RIDGES:
+        extremes = [_extremes(spec, seed + k, "svd", ridge) for k in range(SEEDS)]
+        medians = {name: np.median(values) for name, values in columns(extremes).items()}
+        rows.append({"ridge": ridge} | medians)
+    return Ridge(spec=spec, seeds=SEEDS, **columns(rows))
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -163,17 +167,16 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 def _plot_panels(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 3, width=style.TEXT_WIDTH, height=2.1)
-    names = np.array(record.panel)
     titles = {
         "inside": "the fit inside [0, L)",
         "beyond": "the same fit on [0, 2L)",
         "between": "between the integers",
     }
     for ax, (name, text) in zip(axes, titles.items(), strict=True):
-        chosen = names == name
+        drawn = record.where(panel=name)
         marks.curves(
-            record.span[chosen],
-            {"a(s)": record.score[chosen]},
+            drawn.span,
+            {"a(s)": drawn.score},
             ax=ax,
             xlabel="span s (tokens)",
             ylabel="score a(s)" if name == "inside" else "",
@@ -191,11 +194,9 @@ def _plot_panels(record: Any) -> Any:
 
 def _plot_precision(record: Any) -> Any:
     figure, ax = frame.new_figure(height=2.8)
-    names = np.array(record.method)
-    span = record.span[names == "exact"]
-    series = {text: record.log10_magnitude[names == name] for name, text in LABELS.items()}
+    series = {text: record.where(method=name).log10_magnitude for name, text in LABELS.items()}
     marks.curves(
-        span,
+        record.where(method="exact").span,
         series,
         ax=ax,
         xlabel="span s (tokens)",
@@ -218,10 +219,9 @@ def _plot_precision(record: Any) -> Any:
 
 def _plot_seeds(record: Any) -> Any:
     figure, ax = frame.new_figure(height=2.4)
-    names = np.array(record.method)
     with style.applied():
         for index, method in enumerate(METHODS):
-            values = record.beyond[names == method]
+            values = record.where(method=method).beyond
             jitter = np.linspace(-0.15, 0.15, values.size)
             ax.plot(index + jitter, values, "osD"[index], color=style.CYCLE[index])
         ax.set_yscale("log")
@@ -260,10 +260,10 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
     seeds: Any = records["fig2_seeds"]
     ridge: Any = records["fig2_ridge"]
     spec = panels.spec
-    names = np.array(panels.panel)
-    inside = float(np.abs(panels.score[names == "inside"]).max())
-    between = float(np.abs(panels.score[names == "between"]).max())
-    by_method = {m: seeds.beyond[np.array(seeds.method) == m] for m in METHODS}
+    inside, between = (
+        float(np.abs(panels.where(panel=name).score).max()) for name in ("inside", "between")
+    )
+    by_method = {method: seeds.where(method=method).beyond for method in METHODS}
     single = by_method["normal_float32"]
     edge = 2.0 * spec.context_window
     exact = exact_fit_spread(spec, [0.5, edge, 2047.75])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
     """Train and read every case of a tier; what is finished is kept in build/finetune."""
     from paper_repro.small_scale.experiment import run_tier
 
-    found = run_tier(tier, WORK / tier, seed)
+    made = run_tier(tier, WORK / tier, seed)
     if tier != "quick":  # it trains one scheme: nothing to set beside the paper
-        seen = twins.evidence({k: (found[k].columns(), found[k].summary()) for k in _EVIDENCE})
-        found |= {name: table(seen) for name, table in twins.TABLES.items()}
-    return {f"finetune_{tier}_{kind}": record for kind, record in found.items()}
+        seen = twins.evidence({k: (made[k].columns(), made[k].summary()) for k in _EVIDENCE})
+        made |= {name: table(seen) for name, table in twins.TABLES.items()}
+    return {f"finetune_{tier}_{kind}": record for kind, record in made.items()}
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     return {stem: _PICTURES[stem.rpartition("_")[2]](record) for stem, record in records.items()}
 
 
-def _loss(found: Any) -> Any:
-    by_case = _by_case(found, "step", "loss")
+def _loss(record: Any) -> Any:
+    by_case = _by_case(record, "step", "loss")
     shortest = min(int(np.isfinite(values).sum()) for values in by_case.values())
     width = min(_SMOOTH, max(1, shortest // 4))
     smooth = {}
@@ -51,33 +51,33 @@ def _loss(found: Any) -> Any:
         mean = np.convolve(values[known], np.ones(width) / width, mode="valid")
         smooth[case][known[width - 1 :]] = mean
     return _lines(
-        np.unique(found.step),
+        np.unique(record.step),
         smooth,
         xlabel="step",
         ylabel=f"training loss (nats),\nmean of {width} steps" if width > 1 else "loss (nats)",
-        title=f"the same tokens for every scheme, tier {found.tier}",
+        title=f"the same tokens for every scheme, tier {record.tier}",
     )
 
 
-def _reach(found: Any) -> Any:
+def _reach(record: Any) -> Any:
     return _lines(
-        np.unique(found.step),
-        _by_case(found, "step", "k_max"),
+        np.unique(record.step),
+        _by_case(record, "step", "k_max"),
         xlabel="fine-tuning steps",
         ylabel="k_max (tokens, 20% rule)",
-        title=f"how far passkeys are read; the pretrained window is {found.window} tokens",
+        title=f"how far passkeys are read; the pretrained window is {record.window} tokens",
         marker="o",
     )
 
 
-def _distance(found: Any) -> Any:
+def _distance(record: Any) -> Any:
     series = {
-        _after(case, step): found.nats[_rows(found, case, step)]
-        for case, step in _first_seed(found)
+        _after(case, step): record.where(case=case, step=step).nats
+        for case, step in _first_seed(record)
         if step or case.startswith(_BEFORE)
     }
     return _lines(
-        np.unique(found.reach),
+        np.unique(record.reach),
         series,
         xlabel="position of the last token, behind a gap in positions",
         ylabel="held-out text\n(nats a token)",
@@ -86,84 +86,80 @@ def _distance(found: Any) -> Any:
     )
 
 
-def _windows(found: Any) -> Any:
+def _windows(record: Any) -> Any:
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.6)
-    cases = list(dict.fromkeys(found.case))
+    cases = list(dict.fromkeys(record.case))
     series: dict[str, list[float]] = {"before": [], "after": []}
     for case in cases:
-        steps = [step for name, step in _ends(found) if name == case]
-        for name, step in zip(series, (min(steps), max(steps)), strict=True):
-            series[name].append(float(found.perplexity[_rows(found, case, step)][0]))
+        values = record.where(case=case).perplexity
+        series["before"].append(values[0])
+        series["after"].append(values[-1])
     marks.bars(
         [shown(case).replace(", ", "\n") for case in cases],
         series,
         ax=ax,
         ylabel="perplexity of held-out text",
-        title=f"inside the old window: {found.tokens[0]:.0f} tokens read at once",
+        title=f"inside the old window: {record.tokens[0]:.0f} tokens read at once",
     )
     ax.set_ylim(0.0, 1.15 * ax.get_ylim()[1])  # room for the legend
     return figure
 
 
-def _long(found: Any) -> Any:
+def _long(record: Any) -> Any:
     series = {
-        _after(case, step): found.perplexity[_rows(found, case, step)]
-        for case, step in _first_seed(found)
+        _after(case, step): record.where(case=case, step=step).perplexity
+        for case, step in _first_seed(record)
     }
     return _lines(
-        np.unique(found.tokens),
+        np.unique(record.tokens),
         series,
         xlabel="tokens read at once, no gap",
         ylabel="perplexity of held-out text",
-        title=f"one text of {found.count[0]:.0f} tokens; the pretrained window is {found.window}",
+        title=f"one text of {record.count[0]:.0f} tokens; the pretrained window is {record.window}",
         marker="o",
     )
 
 
-def _heads(found: Any) -> Any:
+def _heads(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.8)
     peaks, ratios = {}, {}
-    value = {
-        (case, step, name): value
-        for case, step, name, value in zip(
-            *(found.case, found.step.astype(int).tolist(), found.quantity, found.value.tolist()),
-            strict=True,
-        )
-    }
-    for case, step in _first_seed(found):
-        label = _after(case, step)
-        peaks[label] = [value[case, step, f"peak_{end}_p95"] for end in _RANGES]
-        ratios[label] = [value[case, step, f"{form}_ratio"] for form in FORMS]
-    marks.curves(
-        range(len(_RANGES)),
+    for case, step in _first_seed(record):
+        rows = record.where(case=case, step=step)
+        value = dict(zip(rows.quantity, rows.value, strict=True))
+        peaks[_after(case, step)] = [value[f"peak_{end}_p95"] for end in _RANGES]
+        ratios[_after(case, step)] = [value[f"{form}_ratio"] for form in FORMS]
+    _by_name(
+        list(_RANGES.values()),
         peaks,
         ax=axes[0],
         xlabel="span",
         ylabel="largest signed score (logits),\n95% of the pairs",
         title="scores inside and beyond the window",
-        marker="o",
-        legend=None,
     )
-    axes[0].set_xticks(range(len(_RANGES)), _RANGES.values())
-    marks.curves(
-        range(len(FORMS)),
+    _by_name(
+        FORMS,
         ratios,
         ax=axes[1],
         xlabel="form of the bound (Eq. 5)",
         ylabel="largest deviation / bound",
         title="sampled pairs at Position Interpolation's spans",
-        marker="o",
-        legend=None,
     )
-    axes[1].set_xticks(range(len(FORMS)), FORMS)
-    frame.shared_legend(figure, rows=2)
-    return figure
+    return frame.shared_legend(figure, rows=2)
 
 
-def _table(found: Any) -> Any:
-    lines = twins.text(found)
+def _by_name(names: Sequence[str], series: Mapping[str, Any], *, ax: Any, **labels: Any) -> None:
+    """Draw a line a case over names instead of numbers."""
+    places = range(len(names))
+    marks.curves(places, series, ax=ax, marker="o", legend=None, **labels)
+    ax.set_xticks(places, names)
+
+
+def _table(record: Any) -> Any:
+    lines = twins.text(record)
     figure, ax = frame.new_figure(width=5.0, height=0.5 + 0.125 * len(lines))
-    marks.text_panel(lines, ax=ax, title=f"Table {found.table[-1]}: the paper's and its small twin")
+    marks.text_panel(
+        lines, ax=ax, title=f"Table {record.table[-1]}: the paper's and its small twin"
+    )
     return figure
 
 
@@ -191,44 +187,40 @@ def shown(case: str) -> str:
     return f"{twins.NAMES[scheme]} {rest}"
 
 
-def _lines(
-    x: Any, series: Mapping[str, Any], *, xlabel: str, ylabel: str, title: str, marker: str = ""
-) -> Any:
+def _lines(x: Any, series: Mapping[str, Any], **labels: Any) -> Any:
     """Draw a line a case, its legend below."""
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    marks.curves(
-        x, series, ax=ax, xlabel=xlabel, ylabel=ylabel, title=title, marker=marker, legend=None
-    )
+    marks.curves(x, series, ax=ax, legend=None, **labels)
     frame.legend_below(ax, columns=3)
     return figure
 
 
-def _by_case(found: Any, over: str, column: str) -> dict[str, Any]:
+def _by_case(record: Any, over: str, column: str) -> dict[str, Any]:
     """Return, for each case, the column at every value of ``over``, or NaN."""
-    values = np.unique(getattr(found, over))
+    values = np.unique(getattr(record, over))
     out = {}
-    for case in dict.fromkeys(found.case):
-        rows = np.array(found.case) == case
-        known = dict(zip(getattr(found, over)[rows], getattr(found, column)[rows], strict=True))
+    for case in dict.fromkeys(record.case):
+        rows = record.where(case=case)
+        known = dict(zip(getattr(rows, over), getattr(rows, column), strict=True))
         out[shown(case)] = np.array([known.get(value, np.nan) for value in values])
     return out
 
 
-def _ends(found: Any) -> list[tuple[str, int]]:
+def _ends(record: Any) -> list[tuple[str, int]]:
     """Return (case, step) of the first and the last reading of each case."""
     out = []
-    for case in dict.fromkeys(found.case):
-        steps = found.step[np.array(found.case) == case]
+    for case in dict.fromkeys(record.case):
+        steps = record.where(case=case).step
         out += [(case, int(step)) for step in (steps.min(), steps.max())]
     return out
 
 
-def _first_seed(found: Any) -> list[tuple[str, int]]:
+def _first_seed(record: Any) -> list[tuple[str, int]]:
     """Return the ends of the cases that differ in more than the seed: the first of each."""
     kinds: dict[str, str] = {}
-    for case in found.case:
+    for case in record.case:
         kinds.setdefault(case.rpartition(" seed ")[0], case)
-    return [(case, step) for case, step in _ends(found) if case in kinds.values()]
+    return [(case, step) for case, step in _ends(record) if case in kinds.values()]
 
 
 def _after(case: str, step: int) -> str:
@@ -239,23 +231,19 @@ def _after(case: str, step: int) -> str:
     return "no fine-tuning" if case.startswith("default") else f"{name}, before"
 
 
-def _rows(found: Any, case: str, step: int) -> Any:
-    return (np.array(found.case) == case) & (found.step == step)
-
-
 def claims(records: Mapping[str, Record]) -> list[Claim]:
     """Judge the twins of Tables 1, 3 and 4 and the bounds on fine-tuned heads, tier cpu.
 
     The quick tier trains too little to judge anything: then the committed records are read.
     """
 
-    def found(kind: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def read(kind: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         stem = f"finetune_cpu_{kind}"
         if stem in records:
             return records[stem].columns(), records[stem].summary()
         return committed.columns(stem), committed.summary(stem)
 
-    seen = twins.evidence({kind: found(kind) for kind in (*_EVIDENCE, "heads")})
+    seen = twins.evidence({kind: read(kind) for kind in (*_EVIDENCE, "heads")})
     return [*twins.claims(seen), _heads_claim(seen)]
 
 

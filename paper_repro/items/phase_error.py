@@ -18,7 +18,7 @@ from pianalysis.extension.named import comparable_extensions
 from pianalysis.pictures import frame, marks, style
 from pianalysis.precision.formats import PIPELINES
 from pianalysis.precision.table import SEARCHED, TOLERANCE
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 
 MODEL = "llama-7b"
 TARGET = 16_384
@@ -29,18 +29,24 @@ POSITIONS = np.unique(np.geomspace(1, SEARCHED - 1, 140).round())
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseCurves(Record):
-    """The largest phase and score error over positions, a row a scheme, pipeline and position.
-
-    All pipelines on the unscaled model, one pipeline on every scheme. Radians; the score error is
-    a share of the largest score. Infinite where the position overflows float16.
-    """
+class _ByPipeline(Record):
+    """Each row is of a scheme and a pipeline; a phase is wrong when off by above ``tolerance``."""
 
     spec: RopeSpec
     target: int
     tolerance: float
     scheme: tuple[str, ...]
     pipeline: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCurves(_ByPipeline):
+    """The largest phase and score error over positions, a row a scheme, pipeline and position.
+
+    All pipelines on the unscaled model, one pipeline on every scheme. Radians; the score error is
+    a share of the largest score. Infinite where the position overflows float16.
+    """
+
     position: FloatArray
     phase_error: FloatArray
     pair: npt.NDArray[np.int64]
@@ -48,32 +54,20 @@ class PhaseCurves(Record):
 
     def curve(self, scheme: str, pipeline: str) -> FloatArray:
         """Return the phase errors of one curve; not a number where the format overflows."""
-        rows = (np.array(self.scheme) == scheme) & (np.array(self.pipeline) == pipeline)
-        found: FloatArray = self.phase_error[rows]
-        found[~np.isfinite(found)] = np.nan
-        return found
+        error = self.where(scheme=scheme, pipeline=pipeline).phase_error
+        return np.where(np.isfinite(error), error, np.nan)
 
 
 @dataclass(frozen=True, slots=True)
-class FirstWrongPositions(Record):
+class FirstWrongPositions(_ByPipeline):
     """Where each pipeline is wrong first, and from where always: a row a scheme and pipeline.
 
     Proved over every position in [0, ``searched``); infinite where there is none.
     """
 
-    spec: RopeSpec
-    target: int
-    tolerance: float
     searched: int
-    scheme: tuple[str, ...]
-    pipeline: tuple[str, ...]
     first: FloatArray
     always: FloatArray
-
-    def by_scheme(self, pipeline: str) -> FloatArray:
-        """Return the first wrong positions of one pipeline, in the order of the schemes."""
-        found: FloatArray = self.first[np.array(self.pipeline) == pipeline]
-        return found
 
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
@@ -84,34 +78,25 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     drawn += [(scheme, ONE) for scheme in CURVES if scheme != "default"]
     curves = [phase_error(extensions[scheme], POSITIONS, pipeline=name) for scheme, name in drawn]
     cases = [(scheme, pipeline) for scheme in SCHEMES for pipeline in PIPELINES]
-    found = [
-        first_wrong(extensions[scheme], pipeline=pipeline, tolerance=TOLERANCE, stop=SEARCHED)
-        for scheme, pipeline in tqdm(cases, unit="case", disable=None, leave=False)
-    ]
-    schemes, pipelines = zip(*drawn, strict=True)
-    count = POSITIONS.size
+    rows = []
+    for scheme, pipeline in tqdm(cases, unit="case", disable=None, leave=False):
+        model = extensions[scheme]
+        wrong = first_wrong(model, pipeline=pipeline, tolerance=TOLERANCE, stop=SEARCHED)
+        positions = {"first": wrong.first, "always": wrong.always}
+        none = {name: math.inf for name, position in positions.items() if position is None}
+        rows.append({"scheme": scheme, "pipeline": pipeline} | positions | none)
+    about: dict[str, Any] = {"spec": spec, "target": TARGET, "tolerance": TOLERANCE}
     return {
         "phase_error": PhaseCurves(
-            spec,
-            TARGET,
-            TOLERANCE,
-            tuple(name for name in schemes for _ in range(count)),
-            tuple(name for name in pipelines for _ in range(count)),
-            np.tile(POSITIONS, len(curves)),
-            np.concatenate([curve.phase_error for curve in curves]),
-            np.concatenate([curve.pair for curve in curves]),
-            np.concatenate([curve.score_error for curve in curves]),
+            scheme=tuple(scheme for scheme, _ in drawn for _ in POSITIONS),
+            pipeline=tuple(pipeline for _, pipeline in drawn for _ in POSITIONS),
+            position=np.tile(POSITIONS, len(curves)),
+            phase_error=np.concatenate([curve.phase_error for curve in curves]),
+            pair=np.concatenate([curve.pair for curve in curves]),
+            score_error=np.concatenate([curve.score_error for curve in curves]),
+            **about,
         ),
-        "phase_error_first": FirstWrongPositions(
-            spec,
-            TARGET,
-            TOLERANCE,
-            SEARCHED,
-            tuple(scheme for scheme, _ in cases),
-            tuple(pipeline for _, pipeline in cases),
-            np.array([math.inf if case.first is None else case.first for case in found]),
-            np.array([math.inf if case.always is None else case.always for case in found]),
-        ),
+        "phase_error_first": FirstWrongPositions(searched=SEARCHED, **about, **columns(rows)),
     }
 
 
@@ -141,7 +126,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     other, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
     marks.dots(
         SCHEMES,
-        {name: first.by_scheme(name) for name in PIPELINES},
+        {name: first.where(pipeline=name).first for name in PIPELINES},
         ax=ax,
         xlabel=f"first position with a phase off by more than {first.tolerance:g} rad (tokens)",
         title=f"{MODEL} to {TARGET} tokens; no marker: none below {first.searched}",

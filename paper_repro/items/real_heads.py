@@ -44,33 +44,32 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
     """Judge what the paper says of scores in general, on the heads of one trained model."""
-    found: Any = records["heads_map"]
-    table, overall = found.table, found.overall
-    row = int(table["found_ratio"].argmax())
-    at = {name: int(table[name][row]) for name in ("layer", "head", "found_query", "found_key")}
-    checked = len(table["head"]) * found.tokens * found.pairs * found.chord_spans
+    heads: Any = records["heads_map"]
+    table = heads.table
+    index = int(table["found_ratio"].argmax())
+    worst = {name: column[index] for name, column in table.items()}
+    checked = len(table["head"]) * heads.tokens * heads.pairs * heads.chord_spans
     violations = {form: int(table[f"{form}_violations"].sum()) for form in FORMS}
 
     def shown(quantity: str) -> str:
-        index = overall.quantity.index(quantity)
-        return f"{number(overall.median[index], 4)} / {number(overall.p95[index], 4)}"
+        row = heads.overall.only(quantity=quantity)
+        return f"{number(row['median'], 4)} / {number(row['p95'], 4)}"
 
-    growth = float(overall.median[overall.quantity.index("growth")])
-    rises = (
-        overall.p95[overall.quantity.index("peak_2")]
-        > 2.0 * overall.p95[overall.quantity.index("peak_1")]
+    growth = heads.overall.only(quantity="growth")["median"]
+    inside, beyond = (
+        heads.overall.only(quantity=quantity)["p95"] for quantity in ("peak_1", "peak_2")
     )
     return [
         _claim(
             key="heads-theorem21",
             location="Eq. 5",
             statement="The printed bound holds for the scores of a trained model",
-            verdict=verdict(bool(table["found_ratio"][row] <= 1.0)),
+            verdict=verdict(bool(worst["found_ratio"] <= 1.0)),
             paper="|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
-            ours=f"SmolLM2-135M, layer {at['layer']}, head {at['head']}, query "
-            f"{at['found_query']}, key {at['found_key']}, span {table['found_span'][row]:g}: "
-            f"deviation {number(table['found_deviation'][row])} above "
-            f"{number(table['found_bound'][row])} (ratio {number(table['found_ratio'][row])}); "
+            ours=f"SmolLM2-135M, layer {worst['layer']:.0f}, head {worst['head']:.0f}, query "
+            f"{worst['found_query']:.0f}, key {worst['found_key']:.0f}, span "
+            f"{worst['found_span']:g}: deviation {number(worst['found_deviation'])} above "
+            f"{number(worst['found_bound'])} (ratio {number(worst['found_ratio'])}); "
             f"among {checked} sampled (pair, span) {violations['paper']} violate the printed form, "
             f"{violations['corrected']} the corrected, {violations['weighted']} the weighted",
             certificate="measured",
@@ -80,10 +79,10 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             key="heads-growth",
             location="section 2.2",
             statement="Beyond the window attention scores can be far above those inside",
-            verdict=verdict(bool(rises and growth < 2.0), then=CORRECTED),
+            verdict=verdict(beyond > 2.0 * inside and growth < 2.0, then=CORRECTED),
             paper="about 8000 against [-1, 1] for a fitted h (Fig. 2)",
             ours="signed maximum over a range of spans, median / 95% of "
-            f"{found.tokens * found.pairs} pairs a head, logits: {shown('peak_1')} inside, "
+            f"{heads.tokens * heads.pairs} pairs a head, logits: {shown('peak_1')} inside, "
             f"{shown('peak_2')} in [L, 2L), {shown('peak_4')} in [2L, 4L); max|a| grows by "
             f"{shown('growth')}",
             certificate="measured",

@@ -17,7 +17,7 @@ from pianalysis.arrays import FloatArray
 from pianalysis.comparison.growth import LIMITS, SchemeComparison, compare_schemes
 from pianalysis.extension.named import COMPARABLE, comparable_extensions
 from pianalysis.pictures import frame, marks, style
-from pianalysis.records import Record
+from pianalysis.records import Record, columns
 
 FACTORS = (2, 4, 8, 16, 32)
 MODEL = "llama-7b"
@@ -46,42 +46,40 @@ class SchemeMap(Record):
     score_multiplier: FloatArray
     fastest_ratio: FloatArray
 
-    def path(self, scheme: str, limit: float) -> tuple[FloatArray, FloatArray]:
-        """Return (growth, contrast) over the factors, for one scheme and limit."""
-        rows = (np.array(self.scheme) == scheme) & (self.max_coefficient == limit)
-        return self.growth[rows], self.contrast[rows]
+    def path(self, scheme: str, max_coefficient: float) -> tuple[FloatArray, FloatArray]:
+        """Return (growth, contrast) over the factors, for one scheme and limit H."""
+        rows = self.where(scheme=scheme, max_coefficient=max_coefficient)
+        return rows.growth, rows.contrast
 
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
     """Compare all schemes at every factor for LLaMA 7B."""
     spec = preset(MODEL)
-    found: list[SchemeComparison] = []
+    parts: list[SchemeComparison] = []
     for factor in tqdm(FACTORS, unit="factor", disable=None, leave=False):
         extensions = comparable_extensions(spec, factor * spec.context_window)
-        found.append(compare_schemes(spec, extensions, workers=os.cpu_count() or 1))
-    factors = np.repeat(np.array(FACTORS, dtype=float), len(found[0].scheme))
-    schemes = tuple(scheme for part in found for scheme in part.scheme)
-    arrays = {
-        name: np.concatenate([getattr(part, name) for part in found])
-        for name in found[0].columns()
-        if name != "scheme"
-    }
-    span = found[0].contrast_span
-    return {"schemes": SchemeMap(spec, span, factors, schemes, **arrays)}
+        parts.append(compare_schemes(spec, extensions, workers=os.cpu_count() or 1))
+    rows = [
+        {"factor": factor} | dict(zip(part.columns(), row, strict=True))
+        for factor, part in zip(FACTORS, parts, strict=True)
+        for row in zip(*part.columns().values(), strict=True)
+    ]
+    span = parts[0].contrast_span
+    return {"schemes": SchemeMap(spec=spec, contrast_span=span, **columns(rows))}
 
 
 def read_committed() -> SchemeMap:
     """Return the map as figures/schemes.csv holds it; computing it takes minutes."""
     span = committed.summary("schemes")["contrast_span"]
-    return SchemeMap(preset(MODEL), span, **committed.columns("schemes"))
+    return SchemeMap(spec=preset(MODEL), contrast_span=span, **committed.columns("schemes"))
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw one path a scheme over the factors, a column for each limit H; below, the crowd."""
-    found: Any = records["schemes"]
+    record: Any = records["schemes"]
     figure, axes = frame.new_figure(2, len(LIMITS), width=style.TEXT_WIDTH, height=4.6)
     for column, limit in enumerate(LIMITS):
-        paths = {scheme: found.path(scheme, limit) for scheme in COMPARABLE}
+        paths = {scheme: record.path(scheme, limit) for scheme in COMPARABLE}
         crowd = [path for name, path in paths.items() if name != "linear"]
         growth, contrast = (np.concatenate(part) for part in zip(*crowd, strict=True))
         views = (None, (_around(growth), _around(contrast)))

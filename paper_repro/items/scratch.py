@@ -37,9 +37,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     return {stem: draw[stem](record) for stem, record in records.items()}
 
 
-def _training(found: Any) -> Any:
+def _training(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
-    steps = np.unique(found.step)
+    steps = np.unique(record.step)
     for ax, column, label in zip(
         axes,
         ("loss", "mean_square"),
@@ -48,28 +48,27 @@ def _training(found: Any) -> Any:
     ):
         marks.curves(
             steps,
-            {name: getattr(found, column)[_of(found, name)] for name in _models(found)},
+            {name: getattr(record.where(model=name), column) for name in _models(record)},
             ax=ax,
             xlabel="training step",
             ylabel=label,
-            title=f"{found.parameters:,} parameters" if column == "loss" else "what is penalised",
+            title=f"{record.parameters:,} parameters" if column == "loss" else "what is penalised",
             logy=column == "mean_square",
             legend=None,
         )
     return frame.shared_legend(figure)
 
 
-def _heads(found: Any) -> Any:
+def _heads(record: Any) -> Any:
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.7)
-    first = _of(found, _models(found)[0])
+    first = record.where(model=record.model[0])
     places = [
-        f"{layer:.0f}.{head:.0f}"
-        for layer, head in zip(found.layer[first], found.head[first], strict=True)
+        f"{layer:.0f}.{head:.0f}" for layer, head in zip(first.layer, first.head, strict=True)
     ]
-    for index, name in enumerate(_models(found)):
+    for index, name in enumerate(_models(record)):
         ax.plot(
             np.arange(len(places)),
-            found.found_ratio[_of(found, name)],
+            record.where(model=name).found_ratio,
             linestyle="none",
             marker=marks.MARKERS[index],
             color=style.CYCLE[index],
@@ -82,19 +81,19 @@ def _heads(found: Any) -> Any:
         title="Theorem 2.1 on trained heads",
     )
     ax.set_xticks(range(len(places)), places)
-    ax.set_ylim(0.9, 1.08 * found.corrected_unit)
+    ax.set_ylim(0.9, 1.08 * record.corrected_unit)
     marks.level(1.0, "printed bound (Eq. 5)", ax=ax, at=0.02, above=False)
-    marks.level(found.corrected_unit, "corrected bound", ax=ax, at=0.02)
+    marks.level(record.corrected_unit, "corrected bound", ax=ax, at=0.02)
     return frame.shared_legend(figure)
 
 
-def _growth(found: Any) -> Any:
+def _growth(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
     marks.curves(
         FACTORS,
         {
-            name: [found.value(name, f"peak_{end}", "p95") for end in FACTORS]
-            for name in _models(found)
+            name: [record.value(name, f"peak_{end}", "p95") for end in FACTORS]
+            for name in _models(record)
         },
         ax=axes[0],
         xlabel="end of the range of spans (windows L)",
@@ -106,10 +105,10 @@ def _growth(found: Any) -> Any:
     )
     frame.plain_ticks(axes[0], "x", FACTORS)
     marks.bars(
-        [name.replace(", ", "\n") for name in _models(found)],
+        [name.replace(", ", "\n") for name in _models(record)],
         {
-            label: [found.value(name, "growth", level) for name in _models(found)]
-            for label, level in (("median", "median"), ("95% quantile", "p95"))
+            label: [record.value(name, "growth", level) for name in _models(record)]
+            for label, level in {"median": "median", "95% quantile": "p95"}.items()
         },
         ax=axes[1],
         ylabel="max|a| beyond L / max|a| inside",
@@ -120,15 +119,15 @@ def _growth(found: Any) -> Any:
     return frame.shared_legend(figure)
 
 
-def _likelihood(found: Any) -> Any:
+def _likelihood(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
-    window = found.context_window
-    lowest, highest = found.perplexity.min(), found.perplexity.max()
+    window = record.context_window
+    lowest, highest = record.perplexity.min(), record.perplexity.max()
     for ax, scheme in zip(axes, (DIRECT, PI), strict=True):
-        for index, name in enumerate(_models(found)):
-            nats = found.nats_by_length(name, DIRECT)
+        for index, name in enumerate(_models(record)):
+            nats = record.nats_by_length(name, DIRECT)
             if scheme == PI:
-                nats = {window: nats[window]} | found.nats_by_length(name, PI)
+                nats = {window: nats[window]} | record.nats_by_length(name, PI)
             with style.applied():
                 ax.plot(
                     list(nats),
@@ -152,12 +151,8 @@ def _likelihood(found: Any) -> Any:
     return frame.shared_legend(figure)
 
 
-def _models(found: Any) -> list[str]:
-    return list(dict.fromkeys(found.model))
-
-
-def _of(found: Any, model: str) -> Any:
-    return np.array(found.model) == model
+def _models(record: Any) -> list[str]:
+    return list(dict.fromkeys(record.model))
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
@@ -171,9 +166,9 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
         f"passage {heads.found_passage[worst]:.0f}, query {heads.found_query[worst]:.0f}, "
         f"key {heads.found_key[worst]:.0f}, span {heads.found_span[worst]:g}"
     )
-    pairs = _pairs(records["scratch_training"])
+    matches = _matches(records["scratch_training"])
     likelihood: Any = records["scratch_likelihood"]
-    costs = [(_cost(likelihood, plain), _cost(likelihood, penalised)) for plain, penalised in pairs]
+    costs = [[_cost(likelihood, model) for model in models] for models in matches]
     helps = all(with_[n] < without[n] for without, with_ in costs for n in with_)
     return [
         _claim(
@@ -200,16 +195,16 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             statement="A regulariser on |h| in training may mitigate the extrapolation error",
             verdict=verdict(helps, then=SMALL_SCALE, else_=NOT_REPRODUCED),
             paper="a(s) for s > L comparable to that in [0, L]; left for future work",
-            ours="; ".join(_seen(records, name) for pair in pairs for name in pair),
+            ours="; ".join(_seen(records, name) for models in matches for name in models),
             certificate="measured",
             why="Mitigated, not resolved: held-out loss still rises beyond the window. max|a| "
             "hardly grows with or without the penalty; what it takes away is large positive "
-            f"scores. Pairs of models that differ in the penalty alone: {len(pairs)}.",
+            f"scores. Pairs of models that differ in the penalty alone: {len(matches)}.",
         ),
     ]
 
 
-def _pairs(training: Any) -> list[tuple[str, str]]:
+def _matches(training: Any) -> list[tuple[str, str]]:
     """Return (model without, model with a penalty) of the same seed, for every penalty."""
     plain = {s["seed"]: name for name, s in training.settings.items() if not s["penalty"]}
     return [

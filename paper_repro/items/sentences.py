@@ -98,17 +98,7 @@ def _reading(stated: float, original: float, extended: float) -> str:
 
 def claims(record: Any) -> list[Claim]:
     """Judge every sentence that cites a number from the tables."""
-    gains = [
-        _gain(*row)
-        for row in zip(
-            record.model,
-            record.table,
-            record.stated,
-            record.against_original,
-            record.against_extended,
-            strict=True,
-        )
-    ]
+    gains = [_gain(*row) for row in zip(*record.columns().values(), strict=True)]
     return [*gains, *_language_claims(), *_retrieval_claims(), *_task_claims()]
 
 

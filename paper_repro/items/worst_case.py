@@ -61,12 +61,19 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     cases = [("interpolation", s, scheme, H) for s in INTERPOLATED for H in LIMITS]
     cases += [("extrapolation", s, None, H) for s in EXTRAPOLATED for H in LIMITS]
     rows = []
-    for name, span, extension, limit in tqdm(cases, unit="case", disable=None, leave=False):
-        worst = worst_case_score(spec, span, max_coefficient=limit, extension=extension)
+    for name, span, extension, max_coefficient in tqdm(
+        cases, unit="case", disable=None, leave=False
+    ):
+        worst = worst_case_score(spec, span, max_coefficient=max_coefficient, extension=extension)
         position = span if extension is None else span / scheme.factor
         sides = {"lower": worst.lower, "value": worst.value, "upper": worst.upper}
-        case = {"scheme": name, "span": span, "position": position, "max_coefficient": limit}
-        rows.append(case | sides | {"triangle": limit * spec.pairs})
+        case = {
+            "scheme": name,
+            "span": span,
+            "position": position,
+            "max_coefficient": max_coefficient,
+        }
+        rows.append(case | sides | {"triangle": max_coefficient * spec.pairs})
     record = WorstCaseCurve(
         spec=spec,
         target=TARGET,

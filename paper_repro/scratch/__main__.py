@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         setting = Setting(options.penalty, options.seed, options.steps)
-        found = train(setting, training_texts(), Path(options.out))
+        training = train(setting, training_texts(), Path(options.out))
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
@@ -56,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     last = slice(-100, None)
     print(
-        f"{Path(options.out) / setting.label}: {found.parameters} parameters, last 100 steps: "
-        f"loss {found.loss[last].mean():.4f} nats, mean |h|^2 {found.mean_square[last].mean():.4g}"
+        f"{Path(options.out) / setting.label}: {training.parameters} parameters, last 100 steps: "
+        f"loss {training.loss[last].mean():.4f} nats, "
+        f"mean |h|^2 {training.mean_square[last].mean():.4g}"
     )
     return 0
 

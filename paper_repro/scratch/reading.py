@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 DATA = ("paper_repro/scratch_models/*/*",)
 MODELS = Path(__file__).resolve().parents[1] / "scratch_models"
 PASSAGES = 8  # of one window each: heads are measured on what the models were trained to read
-PAIRS = 2  # keys drawn for each query
+KEYS = 2  # drawn for each query
 FACTORS = (1, 2, 4, 8)
 TOKENS = 8192  # scored at every length, the same ones
 DIRECT, PI = "direct", "PI"
 _QUANTITIES = (
-    *("coefficient", "total"),
+    "coefficient",
+    "total",
     *(f"{name}_{end}" for name in ("peak", "dip") for end in FACTORS),
     *(f"excess_{end}" for end in FACTORS[1:]),
-    *("limit", "growth"),
+    "limit",
+    "growth",
 )
 _EVERY = 100  # training steps in one point
 
@@ -112,8 +114,7 @@ class Growth(Record):
 
     def value(self, model: str, quantity: str, level: str) -> float:
         """Return one number."""
-        rows = zip(self.model, self.quantity, strict=True)
-        return float(getattr(self, level)[list(rows).index((model, quantity))])
+        return float(self.only(model=model, quantity=quantity)[level])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,8 @@ class Extrapolation(Record):
 
     def nats_by_length(self, model: str, scheme: str) -> dict[int, float]:
         """Return length -> nats a token of one model."""
-        rows = zip(self.model, self.scheme, self.length.tolist(), self.nats.tolist(), strict=True)
-        return {int(n): nats for *case, n, nats in rows if case == [model, scheme]}
+        rows = self.where(model=model, scheme=scheme)
+        return dict(zip(rows.length.astype(int).tolist(), rows.nats.tolist(), strict=True))
 
 
 def measure_all(seed: int) -> tuple[Trainings, HeadBounds, Growth, Extrapolation]:
@@ -149,8 +150,8 @@ def measure_all(seed: int) -> tuple[Trainings, HeadBounds, Growth, Extrapolation
     for label, folder in shipped().items():
         checkpoint = open_checkpoint(folder)
         tokens = encode(checkpoint.tokenizer, text, TOKENS + 1)
-        found = measure_heads(checkpoint, passages(checkpoint.spec, tokens), seed)
-        measured[label], squares[label] = found
+        texts = passages(checkpoint.spec, tokens)
+        measured[label], squares[label] = measure_heads(checkpoint, texts, seed)
         likelihoods += [{"model": label, **row} for row in _likelihoods(checkpoint, tokens)]
         digests[label] = checkpoint.digest
     spec = checkpoint.spec
@@ -158,7 +159,7 @@ def measure_all(seed: int) -> tuple[Trainings, HeadBounds, Growth, Extrapolation
         _trainings(),
         _head_bounds(measured, spec, digests),
         _growth(measured, squares),
-        Extrapolation(spec.context_window, TOKENS, **columns(likelihoods)),
+        Extrapolation(context_window=spec.context_window, tokens=TOKENS, **columns(likelihoods)),
     )
 
 
@@ -170,13 +171,13 @@ def shipped() -> dict[str, Path]:
     ValueError
         There is none.
     """
-    found = {}
+    folders = {}
     for path in MODELS.glob("*/training.json"):
         setting = json.loads(path.read_text(encoding="utf-8"))["setting"]
-        found[setting["seed"], setting["penalty"]] = path.parent
-    if not found:
+        folders[setting["seed"], setting["penalty"]] = path.parent
+    if not folders:
         raise ValueError(f"scratch_models must hold a trained model, got none in {MODELS}")
-    return {_label(penalty, seed): found[seed, penalty] for seed, penalty in sorted(found)}
+    return {_label(penalty, seed): folders[seed, penalty] for seed, penalty in sorted(folders)}
 
 
 def _label(penalty: float, seed: int) -> str:
@@ -208,7 +209,7 @@ def measure_heads(
         visit_layers(checkpoint, tokens, caught.append)
         for heads in caught:
             numbered = replace(heads, layer=passage * layers + heads.layer)
-            parts.append(layer_statistics(numbered, seed=seed, pairs=PAIRS))
+            parts.append(layer_statistics(numbered, seed=seed, pairs=KEYS))
             squares.append(mean_square(heads))
     return combine(parts), float(np.mean(squares))
 
@@ -230,10 +231,10 @@ def _likelihoods(checkpoint: Checkpoint, tokens: list[int]) -> list[dict[str, An
         # One token more than is read: the last is only predicted.
         documents = [tokens[i : i + length + 1] for i in range(0, TOKENS, length)]
         schemes = {PI: PositionInterpolation(checkpoint.spec, length)} if factor > 1 else {}
-        found = perplexity(
+        read = perplexity(
             checkpoint, documents, windows=[length], stride=length, extensions=schemes
         )
-        nats = found.total / found.count
+        nats = read.total / read.count
         for scheme, value in zip((DIRECT, *schemes), nats.tolist(), strict=True):
             rows.append(
                 {"scheme": scheme, "length": length, "nats": value, "perplexity": np.exp(value)}
@@ -249,47 +250,55 @@ def _trainings() -> Trainings:
         table = np.genfromtxt(folder / "training.csv", delimiter=",", names=True)
         for first in range(0, table.size, _EVERY):
             part = table[first : first + _EVERY]
-            rows.append((label, part["step"][-1], part["loss"].mean(), part["mean_square"].mean()))
-    names, *columns = zip(*rows, strict=True)
-    return Trainings(settings, parameters, names, *map(np.array, columns))
+            means = {name: part[name].mean() for name in ("loss", "mean_square")}
+            rows.append({"model": label, "step": part["step"][-1], **means})
+    return Trainings(settings=settings, parameters=parameters, **columns(rows))
 
 
 def _head_bounds(
     measured: Mapping[str, HeadStatistics], spec: RopeSpec, digests: dict[str, str]
 ) -> HeadBounds:
     rows: list[dict[str, Any]] = []
-    for label, found in measured.items():
-        table, heads = found.table, int(found.table["head"].max()) + 1
+    for label, statistics in measured.items():
+        table, heads = statistics.table, int(statistics.table["head"].max()) + 1
         layers = len(table["head"]) // PASSAGES // heads
         by_head = {name: column.reshape(PASSAGES, -1) for name, column in table.items()}
         best = by_head["found_ratio"].argmax(axis=0)
         for column, passage in enumerate(best.tolist()):
             layer, head = divmod(column, heads)
             row: dict[str, Any] = {"model": label, "layer": layer % layers, "head": head}
-            for form in FORMS:
-                row[f"{form}_ratio"] = by_head[f"{form}_ratio"][:, column].max()
-                row[f"{form}_violations"] = by_head[f"{form}_violations"][:, column].sum()
-            row["reach"] = by_head["reach"][:, column].max()
-            row["reach_above"] = by_head["reach_above"][:, column].sum()
             row["found_passage"] = passage
+            for name in (*(f"{form}_ratio" for form in FORMS), "reach"):
+                row[name] = by_head[name][:, column].max()
+            for name in (*(f"{form}_violations" for form in FORMS), "reach_above"):
+                row[name] = by_head[name][:, column].sum()
             for name in ("ratio", "query", "key", "span", "deviation", "bound"):
                 row[f"found_{name}"] = by_head[f"found_{name}"][passage, column]
             rows.append(row)
     paper, corrected = (
         float(interpolation_bound(spec, 0.5, 1.0, form=form)) for form in ("paper", "corrected")
     )
-    checked = PASSAGES * found.tokens * found.pairs * found.chord_spans
-    return HeadBounds(spec, digests, PASSAGES, checked, corrected / paper, **columns(rows))
+    return HeadBounds(
+        spec=spec,
+        digests=digests,
+        passages=PASSAGES,
+        checked=PASSAGES * statistics.tokens * statistics.pairs * statistics.chord_spans,
+        corrected_unit=corrected / paper,
+        **columns(rows),
+    )
 
 
 def _growth(measured: Mapping[str, HeadStatistics], squares: dict[str, float]) -> Growth:
     rows: list[dict[str, Any]] = []
-    for label, found in measured.items():
-        overall = found.overall
+    for label, statistics in measured.items():
         for quantity in _QUANTITIES:
-            index = overall.quantity.index(quantity)
-            levels = ("p05", "median", "p95", "extreme")
-            values = {level: getattr(overall, level)[index] for level in levels}
-            rows.append({"model": label, "quantity": quantity, **values})
-    sampled = len(found.table["head"]) * found.tokens * found.pairs
-    return Growth(found.context_window, sampled, overall.resolution, squares, **columns(rows))
+            row = statistics.overall.only(quantity=quantity)
+            levels = {level: row[level] for level in ("p05", "median", "p95", "extreme")}
+            rows.append({"model": label, "quantity": quantity, **levels})
+    return Growth(
+        context_window=statistics.context_window,
+        pairs=len(statistics.table["head"]) * statistics.tokens * statistics.pairs,
+        resolution=statistics.overall.resolution,
+        mean_square=squares,
+        **columns(rows),
+    )

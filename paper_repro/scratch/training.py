@@ -129,10 +129,10 @@ def train(setting: Setting, texts: Sequence[str], out: Path) -> Training:
             )
         run = _Run(setting, tokens, out / f"{setting.label}.state")
         run.train()
-        found = run.record()
-        _save(run.model, tokenizer, found, folder)
+        training = run.record()
+        _save(run.model, tokenizer, training, folder)
     run.state.unlink(missing_ok=True)
-    return found
+    return training
 
 
 def make_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
@@ -221,13 +221,15 @@ class _Run:
 
     def record(self) -> Training:
         """Return what was logged."""
+        loss, mean_square = self.log.numpy().T
         return Training(
-            asdict(self.setting),
-            self.digest,
-            self.tokens.numel(),
-            sum(weight.numel() for weight in self.model.parameters()),
-            np.arange(1.0, len(self.log) + 1.0),
-            *self.log.numpy().T,
+            setting=asdict(self.setting),
+            corpus_sha256=self.digest,
+            tokens=self.tokens.numel(),
+            parameters=sum(weight.numel() for weight in self.model.parameters()),
+            step=np.arange(1.0, len(self.log) + 1.0),
+            loss=loss,
+            mean_square=mean_square,
         )
 
     def _identity(self) -> dict[str, str]:
@@ -255,12 +257,12 @@ class _Run:
             self.optimizer.state[weight] = {part: tensors[f"{part}/{name}"] for part in parts}
 
 
-def _save(model: Any, tokenizer: Any, found: Training, folder: Path) -> None:
+def _save(model: Any, tokenizer: Any, training: Training, folder: Path) -> None:
     """Write the folder whole or not at all."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.to(torch.float16).save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     names = ("torch", "transformers", "tokenizers")
-    found.save(partial / "training", {"versions": {name: version(name) for name in names}})
+    training.save(partial / "training", {"versions": {name: version(name) for name in names}})
     partial.rename(folder)

@@ -170,19 +170,21 @@ def run_tier(name: str, folder: Path, seed: int = 0) -> dict[str, Record]:
             )
             units.append(unit)
     setting = plain(tier)
-    found: dict[str, Record] = {
+    records: dict[str, Record] = {
         "loss": Training(
-            *(name, setting),
-            {unit["case"]: unit["tokens_per_second"] for unit in units},
-            {unit["case"]: unit["share_of_peak"] for unit in units},
+            tier=name,
+            setting=setting,
+            tokens_per_second={unit["case"]: unit["tokens_per_second"] for unit in units},
+            share_of_peak={unit["case"]: unit["share_of_peak"] for unit in units},
             **columns([row for unit in units for row in unit["losses"]]),
         )
     }
     for kind, made in READINGS.items():
         rows = [row for unit in units for row in unit["rows"][kind]]
         if rows:
-            found[kind] = made(name, setting, units[0]["window"], **columns(rows))
-    return found
+            about = {"tier": name, "setting": setting, "window": units[0]["window"]}
+            records[kind] = made(**about, **columns(rows))
+    return records
 
 
 def _case(tier: Tier, case: Case, folder: Path) -> dict[str, Any]:

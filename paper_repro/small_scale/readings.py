@@ -125,10 +125,10 @@ class Reader:
             around = len(bare.tokens) - bare.distance
             least = shortest_distance(self.checkpoint.tokenizer)
             lengths = {max(k - around, least): k for k in spread(self.target, count)}
-            found = gap_passkey(
+            read = gap_passkey(
                 self.checkpoint, distances=list(lengths), trials=trials, store=self.store
             )
-            (reached,), successes = found.k_max.values(), found.successes.tolist()
+            (reached,), successes = read.k_max.values(), read.successes.tolist()
             asked, k_max = list(lengths.values()), lengths.get(reached, 0)
         else:
             whole = passkeys(
@@ -148,13 +148,13 @@ class Reader:
     def likelihood(self) -> list[dict[str, Any]]:
         """Read held-out text across gaps: none, inside the window, and on to the target."""
         gaps = [0, *(eighths * self.target // 8 - TEXT for eighths in EIGHTHS)]
-        found = gap_likelihood(
+        read = gap_likelihood(
             self.checkpoint, self._text(TEXT), prefix=TEXT // 2, gaps=gaps, store=self.store
         )
         return [
             {"gap": gap, "reach": gap + TEXT, "nats": nats, "standard_error": error}
             for gap, nats, error in zip(
-                found.gap.tolist(), found.mean.tolist(), found.standard_error.tolist(), strict=True
+                read.gap.tolist(), read.mean.tolist(), read.standard_error.tolist(), strict=True
             )
         ]
 
@@ -172,20 +172,20 @@ class Reader:
 
     def heads(self, count: int) -> list[dict[str, Any]]:
         """Measure every head on held-out text."""
-        found = summarise(
+        heads = summarise(
             head_statistics(self.checkpoint, self._text(count), pairs=1, seed=0, store=self.store)
         )
-        rows: dict[str, float] = {"sampled": found.sampled, "checked": found.bounds.checked}
+        rows: dict[str, float] = {"sampled": heads.sampled, "checked": heads.bounds.checked}
         for index, form in enumerate(FORMS):
-            rows[f"{form}_violations"] = found.bounds.violations[index]
-            rows[f"{form}_ratio"] = found.bounds.ratio[index]
-        rows["reach_above"] = found.reach_above
-        rows["found_ratio"] = found.found["deviation"] / found.found["bound"]
-        for index, quantity in enumerate(found.overall.quantity):
+            rows[f"{form}_violations"] = heads.bounds.violations[index]
+            rows[f"{form}_ratio"] = heads.bounds.ratio[index]
+        rows["reach_above"] = heads.reach_above
+        rows["found_ratio"] = heads.found["deviation"] / heads.found["bound"]
+        for index, quantity in enumerate(heads.overall.quantity):
             for name in ("median", "p95", "extreme"):
-                rows[f"{quantity}_{name}"] = getattr(found.overall, name)[index]
-        rows |= {f"mass_{end}": mass for end, mass in found.moved.items()}
-        rows["slow_share"] = found.slow_share
+                rows[f"{quantity}_{name}"] = getattr(heads.overall, name)[index]
+        rows |= {f"mass_{end}": mass for end, mass in heads.moved.items()}
+        rows["slow_share"] = heads.slow_share
         return [{"quantity": name, "value": float(value)} for name, value in rows.items()]
 
     def _text(self, count: int) -> list[int]:
@@ -193,14 +193,14 @@ class Reader:
 
     def _perplexity(self, window: int, count: int, stride: int) -> list[dict[str, Any]]:
         text = self._text(count)
-        found = perplexity(
+        read = perplexity(
             self.checkpoint, [text], windows=[window], stride=stride, store=self.store
         )
         return [
             {
                 "tokens": window,
                 "stride": stride,
-                "count": int(found.count[0]),
-                "perplexity": float(found.perplexity[0]),
+                "count": int(read.count[0]),
+                "perplexity": float(read.perplexity[0]),
             }
         ]

@@ -74,25 +74,28 @@ class Evidence:
 
     def steps(self, kind: str, case: str) -> list[int]:
         """Return the steps at which a reading was taken."""
+        return [int(step) for step in self.distinct(kind, "step", case)]
+
+    def distinct(self, kind: str, column: str, case: str) -> list[float]:
+        """Return the values of a column for a case, each once, ascending."""
         rows = np.array(self.readings[kind]["case"]) == case
-        return sorted({int(step) for step in np.asarray(self.readings[kind]["step"])[rows]})
+        return sorted(set(np.asarray(self.readings[kind][column])[rows].tolist()))
 
     def value(self, kind: str, column: str, case: str, step: float, **where: Any) -> float:
         """Return the one value of a column, the same in every row that is chosen."""
         table = self.readings[kind]
-        keep = (np.array(table["case"]) == case) & (np.asarray(table["step"]) == step)
-        for name, value in where.items():
-            keep &= np.array(table[name]) == value
-        found = set(np.asarray(table[column])[keep].tolist())
-        if len(found) != 1:
-            raise ValueError(f"{column} must have one value at {case}, step {step}, got {found}")
-        return float(found.pop())
+        wanted = {"case": case, "step": step, **where}
+        keep = np.all([np.array(table[name]) == wanted[name] for name in wanted], axis=0)
+        values = set(np.asarray(table[column])[keep].tolist())
+        if len(values) != 1:
+            raise ValueError(f"{column} must have one value at {case}, step {step}, got {values}")
+        return float(values.pop())
 
 
-def evidence(found: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Evidence:
+def evidence(records: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Evidence:
     """Return the evidence from kind -> (columns, summary) of the tier's records."""
-    about = found["passkeys"][1]
-    readings = {kind: columns for kind, (columns, _) in found.items()}
+    about = records["passkeys"][1]
+    readings = {kind: columns for kind, (columns, _) in records.items()}
     return Evidence(readings, about["setting"], about["window"])
 
 
@@ -107,11 +110,10 @@ def table1(seen: Evidence) -> Twin:
     ]
     for method, case, step in _models(seen):
         window = str(seen.window if method == "None" else seen.target)
-        cells = [("windows", w) for w in _windows(seen, "windows", case)]
-        cells += [("long", w) for w in _windows(seen, "long", case)]
-        for kind, tokens in cells:
-            value = seen.value(kind, "perplexity", case, step, tokens=tokens)
-            rows.append((_HERE, window, method, f"{tokens:.0f}", f"{value:.2f}"))
+        for kind in ("windows", "long"):
+            for tokens in seen.distinct(kind, "tokens", case):
+                value = seen.value(kind, "perplexity", case, step, tokens=tokens)
+                rows.append((_HERE, window, method, f"{tokens:.0f}", f"{value:.2f}"))
     return _twin("table1", "perplexity, evaluation window (tokens)", rows)
 
 
@@ -158,24 +160,20 @@ TABLES: dict[str, Callable[[Evidence], Twin]] = {
 }
 
 
-def text(found: Twin) -> list[str]:
+def text(table: Twin) -> list[str]:
     """Return the table in the paper's layout, ours below: a line a model."""
     from tabulate import tabulate
 
-    lines = [found.measure, ""]
-    for source in dict.fromkeys(found.source):
-        rows = [
-            (window, method, column, value)
-            for where, window, method, column, value in zip(
-                *(found.source, found.context_window, found.method, found.column, found.value),
-                strict=True,
-            )
-            if where == source
+    lines = [table.measure, ""]
+    for source in dict.fromkeys(table.source):
+        part = table.where(source=source)
+        heads = sorted(set(part.column), key=int)
+        models = list(zip(part.context_window, part.method, strict=True))
+        cells = dict(zip(zip(models, part.column, strict=True), part.value, strict=True))
+        body = [
+            [*model, *(cells.get((model, head), "") for head in heads)]
+            for model in dict.fromkeys(models)
         ]
-        heads = sorted({row[2] for row in rows}, key=int)
-        cells = {(row[0], row[1], row[2]): row[3] for row in rows}
-        models = list(dict.fromkeys(row[:2] for row in rows))
-        body = [[*model, *(cells.get((*model, head), "") for head in heads)] for model in models]
         headers = ["window", "method", *heads]
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
         lines += [source, *shown.splitlines(), ""]
@@ -236,7 +234,7 @@ def claims(seen: Evidence) -> list[Claim]:
 
 
 def _findings1(seen: Evidence) -> list[Finding]:
-    found = []
+    findings = []
     for name, scheme, step, rises in (
         ("without fine-tuning it rises", "default", 0, True),
         ("FT rises", "default", seen.last, True),
@@ -246,8 +244,9 @@ def _findings1(seen: Evidence) -> list[Finding]:
             seen.value("long", "perplexity", seen.case(scheme), step, tokens=tokens)
             for tokens in (seen.window, seen.target)
         )
-        found.append(Finding(name, (beyond > inside) == rises, f"{inside:.2f} to {beyond:.2f}"))
-    return found
+        numbers = f"{inside:.2f} to {beyond:.2f}"
+        findings.append(Finding(name, (beyond > inside) == rises, numbers))
+    return findings
 
 
 def _findings3(seen: Evidence) -> list[Finding]:
@@ -269,7 +268,7 @@ def _findings4(seen: Evidence) -> list[Finding]:
         ]
         for scheme in ("linear", "default")
     )
-    numbers = [" and ".join(map(str, found)) for found in (pi, ft)]
+    numbers = [" and ".join(map(str, reached)) for reached in (pi, ft)]
     return [
         Finding(f"PI reaches {seen.target} with every seed", min(pi) == seen.target, numbers[0]),
         Finding("FT stays below it with every seed", max(ft) < seen.target, numbers[1]),
@@ -300,14 +299,18 @@ def _models(seen: Evidence) -> list[tuple[str, str, int]]:
     return models + [(NAMES[s], seen.case(s), seen.last) for s in ("default", "linear")]
 
 
-def _windows(seen: Evidence, kind: str, case: str) -> list[float]:
-    table = seen.readings[kind]
-    return sorted(set(np.asarray(table["tokens"])[np.array(table["case"]) == case].tolist()))
-
-
 def _at_target(seen: Evidence, case: str, step: int) -> float:
     return math.exp(seen.value("likelihood", "nats", case, step, reach=seen.target))
 
 
 def _twin(name: str, measure: str, rows: Sequence[tuple[str, ...]]) -> Twin:
-    return Twin(name, measure, *zip(*rows, strict=True))
+    source, window, method, column, value = zip(*rows, strict=True)
+    return Twin(
+        table=name,
+        measure=measure,
+        source=source,
+        context_window=window,
+        method=method,
+        column=column,
+        value=value,
+    )
