@@ -209,7 +209,7 @@ def measure_heads(
         visit_layers(checkpoint, tokens, caught.append)
         for heads in caught:
             numbered = replace(heads, layer=passage * layers + heads.layer)
-            parts.append(layer_statistics(numbered, seed=seed, pairs=KEYS))
+            parts.append(layer_statistics(numbered, seed=seed, draws=KEYS))
             squares.append(mean_square(heads))
     return combine(parts), float(np.mean(squares))
 

@@ -173,7 +173,7 @@ class Reader:
     def heads(self, count: int) -> list[dict[str, Any]]:
         """Measure every head on held-out text."""
         heads = summarise(
-            head_statistics(self.checkpoint, self._text(count), pairs=1, seed=0, store=self.store)
+            head_statistics(self.checkpoint, self._text(count), draws=1, seed=0, store=self.store)
         )
         rows: dict[str, float] = {"sampled": heads.sampled, "checked": heads.bounds.checked}
         for index, form in enumerate(FORMS):

@@ -16,114 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from pianalysis import checks
+from pianalysis.rope.config_keys import (
+    DEFAULT_BASE,
+    DEFAULT_FRACTION,
+    DEFAULT_HEAD_DIM,
+    EVERY_TYPE,
+    INERT,
+    READ,
+    ROPE_KEYS,
+    SPELLINGS,
+    WINDOW_KEYS,
+)
 
 LARGEST_FILE = 16 * 2**20
-
-# rope_type -> (required keys, optional keys), besides rope_type, rope_theta, partial_rotary_factor.
-ROPE_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "default": (frozenset(), frozenset({"mrope_section", "mrope_interleaved"})),
-    "linear": (frozenset({"factor"}), frozenset({"original_max_position_embeddings"})),
-    "dynamic": (frozenset({"factor"}), frozenset({"original_max_position_embeddings"})),
-    "yarn": (
-        frozenset({"factor", "original_max_position_embeddings"}),
-        frozenset(
-            {
-                "attention_factor",
-                "beta_fast",
-                "beta_slow",
-                "mscale",
-                "mscale_all_dim",
-                "truncate",
-                "finetuned",  # in YaRN's own published configs; no frequency depends on it
-            }
-        ),
-    ),
-    "longrope": (
-        frozenset({"short_factor", "long_factor", "original_max_position_embeddings"}),
-        frozenset({"factor", "attention_factor"}),
-    ),
-    "llama3": (
-        frozenset(
-            {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}
-        ),
-        frozenset(),
-    ),
-    "proportional": (frozenset(), frozenset({"factor"})),
-}
-_EVERY_TYPE = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
-
-# Top-level keys that RoPE reads here.
-_READ = frozenset(
-    {
-        "rope_theta",
-        "rope_scaling",
-        "rope_parameters",
-        "rope_local_base_freq",
-        "global_rope_theta",
-        "local_rope_theta",
-        "rotary_emb_base",
-        "rotary_pct",
-        "rotary_dim",
-        "partial_rotary_factor",
-        "qk_rope_head_dim",
-        "global_head_dim",
-        "original_max_position_embeddings",
-        "max_position_embeddings",
-        "head_dim",
-        "hidden_size",
-        "num_attention_heads",
-    }
-)
-# Top-level keys that speak of RoPE in published files but change no frequency.
-_INERT = frozenset(
-    {
-        "rope_interleave",
-        "rope_interleaved",
-        "rope_scaling_layers",
-        "no_rope_layers",
-        "no_rope_layer_interval",
-        "use_rotary_embedding",
-        "use_mem_rope",
-        "rotary_value",
-        "qk_nope_head_dim",
-        "v_head_dim",
-        "rope_pct",
-    }
-)
-_SPELLINGS = frozenset(_READ - {"hidden_size", "num_attention_heads"})
-
-# What a class fills in when its file leaves the key out.
-_TEN_THOUSAND = (
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen2_moe",
-    "qwen3",
-    "qwen3_moe",
-    "phi",
-    "phi3",
-    "gemma",
-    "gemma2",
-    "gpt_neox",
-    "gptj",
-    "codegen",
-    "falcon",
-    "stablelm",
-    "olmo",
-    "olmo2",
-    "starcoder2",
-    "granite",
-    "internlm2",
-    "deepseek_v2",
-    "deepseek_v3",
-)
-_DEFAULT_BASE = dict.fromkeys(_TEN_THOUSAND, 10000.0)
-_DEFAULT_FRACTION = {"gpt_neox": 0.25, "stablelm": 0.25, "phi": 0.5, "glm": 0.5, "glm4": 0.5}
-_DEFAULT_FRACTION |= {"nemotron": 0.5, "persimmon": 0.5, "glm4_moe": 0.5, "qwen3_next": 0.25}
-_DEFAULT_HEAD_DIM = {"gemma": 256, "gemma2": 256, "gemma3_text": 256, "qwen3": 128, "glm": 128}
-_DEFAULT_HEAD_DIM |= {"glm4": 128, "gpt_oss": 64, "helium": 128, "qwen3_next": 256}
-
-_WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +108,12 @@ def _check_top_level(config: Mapping[str, Any]) -> None:
     if config.get("alibi"):
         raise ValueError("alibi must be false for a RoPE model, got True")
     for key in config:
-        if key in _READ or key in _INERT:
+        if key in READ or key in INERT:
             continue
         name = str(key)
         about_rope = name.startswith(("rope_", "rotary_")) or name.endswith(("_rope", "_rotary"))
-        if about_rope or difflib.get_close_matches(name, _SPELLINGS, n=1, cutoff=0.86):
-            hint = checks.nearest(name, _SPELLINGS)
+        if about_rope or difflib.get_close_matches(name, SPELLINGS, n=1, cutoff=0.86):
+            hint = checks.nearest(name, SPELLINGS)
             raise ValueError(f"config keys must be known, got unknown key {name!r}{hint}")
 
 
@@ -269,13 +174,13 @@ def _rope_type(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
     names = {older.get(name, name) for name in given.values()}
     if len(names) > 1:
         raise ValueError(f"rope_type and type must agree, got {' and '.join(sorted(names))}")
-    if not names and set(parameters) - _EVERY_TYPE:
+    if not names and set(parameters) - EVERY_TYPE:
         keys = ", ".join(sorted(parameters))
         raise ValueError(f"rope_type must be given beside the keys {keys}, got none")
     name = names.pop() if names else "default"
     rope_type = checks.choice("rope_type", name, ROPE_KEYS)
     required, optional = ROPE_KEYS[rope_type]
-    known = required | optional | _EVERY_TYPE
+    known = required | optional | EVERY_TYPE
     for key in parameters:
         if key not in known:
             raise ValueError(
@@ -319,7 +224,7 @@ def _base(
     places |= {k: config.get(k) for k in ("rope_theta", "rotary_emb_base")}
     base = _agreed("the RoPE base", places)
     if base is None:
-        base = _DEFAULT_BASE.get(str(config.get("model_type")))
+        base = DEFAULT_BASE.get(str(config.get("model_type")))
     if base is None:
         raise ValueError(
             "rope_theta must be given: no default is known for "
@@ -335,7 +240,7 @@ def _head_dim(config: Mapping[str, Any], layer_type: str | None = None) -> int:
     for key in ("qk_rope_head_dim", "head_dim"):
         if config.get(key) is not None:
             return checks.whole(key, config[key])
-    known = _DEFAULT_HEAD_DIM.get(str(config.get("model_type")))
+    known = DEFAULT_HEAD_DIM.get(str(config.get("model_type")))
     if known is not None:
         return known
     hidden = config.get("hidden_size", config.get("n_embd"))
@@ -364,7 +269,7 @@ def _fraction(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> float
         ) / _head_dim(config)
     fraction = _agreed("the rotary fraction", places)
     if fraction is None:
-        fraction = _DEFAULT_FRACTION.get(str(config.get("model_type")), 1.0)
+        fraction = DEFAULT_FRACTION.get(str(config.get("model_type")), 1.0)
     return checks.real("partial_rotary_factor", fraction, above=0.0, at_most=1.0)
 
 
@@ -401,7 +306,7 @@ def _window(
 
 def _longest(config: Mapping[str, Any]) -> int | None:
     """Return max_position_embeddings under whichever name the model family gives it."""
-    for name in _WINDOW_KEYS:
+    for name in WINDOW_KEYS:
         if config.get(name) is not None:
             return checks.whole(name, config[name])
     return None
