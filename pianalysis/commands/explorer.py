@@ -60,7 +60,9 @@ def _point(
     spec: RopeSpec, scheme: str, factor: int, max_coefficient: float
 ) -> tuple[list[float], list[float]]:
     extensions = comparable_extensions(spec, factor * spec.context_window, [scheme])
-    point = compare_schemes(spec, extensions, limits=[max_coefficient]).only(scheme=scheme)
+    point = compare_schemes(spec, extensions, max_coefficients=[max_coefficient]).only(
+        scheme=scheme
+    )
     return [point["growth"]], [point["contrast"]]
 
 

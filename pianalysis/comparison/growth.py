@@ -64,7 +64,7 @@ def compare_schemes(
     spec: RopeSpec,
     extensions: Mapping[str, Extension],
     *,
-    limits: Sequence[float] = LIMITS,
+    max_coefficients: Sequence[float] = LIMITS,
     workers: int = 1,
 ) -> SchemeComparison:
     r"""Return growth and contrast of each extension, for each limit H on the coefficients.
@@ -75,7 +75,7 @@ def compare_schemes(
         The pretrained model; L d at most 2**22 and d at most 256, as for ``worst_case_score``.
     extensions : mapping
         Label -> extension of ``spec``; all with one target L'.
-    limits : sequence of float
+    max_coefficients : sequence of float
         The values of H.
     workers : int
         Processes. Above 1 they are started afresh, so a script needs its
@@ -106,7 +106,7 @@ def compare_schemes(
     >>> from pianalysis.extension.named import comparable_extensions
     >>> spec = RopeSpec(16, 100.0, 64)
     >>> schemes = comparable_extensions(spec, 256, ["default", "linear"])
-    >>> comparison = compare_schemes(spec, schemes, limits=[1.0])
+    >>> comparison = compare_schemes(spec, schemes, max_coefficients=[1.0])
     >>> comparison.growth.round(3).tolist(), comparison.contrast.round(3).tolist()
     ([5.496, 1.883], [0.962, 0.262])
     """
@@ -117,11 +117,11 @@ def compare_schemes(
     for label, extension in extensions.items():
         if extension.spec != spec:
             raise ValueError(f"extensions must extend {spec}, got {label}: {extension.spec}")
-    values = [checks.real("limits", limit, above=0.0) for limit in limits]
+    values = [checks.real("max_coefficients", value, above=0.0) for value in max_coefficients]
     if not values:
-        raise ValueError("limits must hold at least one value, got none")
+        raise ValueError("max_coefficients must hold at least one value, got none")
     checks.whole("workers", workers, at_most=64)
-    cases = [(label, scheme, limit) for label, scheme in extensions.items() for limit in values]
+    cases = [(label, scheme, value) for label, scheme in extensions.items() for value in values]
     with ExitStack() as stack:
         spread: Callable[..., Iterable[Any]] = map
         if workers > 1:
@@ -140,12 +140,14 @@ def _middle(spec: RopeSpec) -> float:
     return float(spec.context_window // 2)
 
 
-def _point(extension: Extension, limit: float) -> tuple[float, ...]:
+def _point(extension: Extension, max_coefficient: float) -> tuple[float, ...]:
     spec = extension.spec
-    grown = _growth(extension, limit)
-    contrast = worst_case_contrast(spec, _middle(spec), max_coefficient=limit, extension=extension)
+    grown = _growth(extension, max_coefficient)
+    contrast = worst_case_contrast(
+        spec, _middle(spec), max_coefficient=max_coefficient, extension=extension
+    )
     return (
-        limit,
+        max_coefficient,
         grown.value,
         grown.lower,
         grown.upper,
@@ -153,18 +155,18 @@ def _point(extension: Extension, limit: float) -> tuple[float, ...]:
         contrast.value,
         contrast.lower,
         contrast.upper,
-        float(adjacent_contrast(extension, limit)),
+        float(adjacent_contrast(extension, max_coefficient)),
         extension.attention_factor**2,
         float(extension.ratios[0]),
     )
 
 
-def _growth(extension: Extension, limit: float) -> WorstCase:
+def _growth(extension: Extension, max_coefficient: float) -> WorstCase:
     """Return the largest worst case at the spans tried."""
     first, last = extension.spec.context_window, extension.target - 1
     spans = {float(round(last - (1.0 - share) * max(last - first, 0))) for share in _TRIED}
     cases = [
-        worst_case_score(extension.spec, span, max_coefficient=limit, extension=extension)
+        worst_case_score(extension.spec, span, max_coefficient=max_coefficient, extension=extension)
         for span in sorted(spans)
     ]
     return max(cases, key=lambda case: case.lower)

@@ -154,7 +154,9 @@ class WorstCaseCurve(Record):
     upper: FloatArray
 
 
-def worst_case_curve(spec: RopeSpec, span: float, limits: Sequence[float]) -> WorstCaseCurve:
+def worst_case_curve(
+    spec: RopeSpec, span: float, max_coefficients: Sequence[float]
+) -> WorstCaseCurve:
     r"""Return the worst case that heads are held against: largest |a(s)| for each limit H.
 
     A head's pair, divided by its largest in-window |a(n)|, is feasible for H = its ``limit``; its
@@ -167,13 +169,13 @@ def worst_case_curve(spec: RopeSpec, span: float, limits: Sequence[float]) -> Wo
         L d at most 2**22, as for ``worst_case_score``.
     span : float
         In tokens.
-    limits : sequence of float
+    max_coefficients : sequence of float
         The values of H, above 0.
 
     Raises
     ------
     ValueError, TypeError
-        As ``worst_case_score``; no limits.
+        As ``worst_case_score``; no values.
 
     Examples
     --------
@@ -181,9 +183,9 @@ def worst_case_curve(spec: RopeSpec, span: float, limits: Sequence[float]) -> Wo
     >>> curve.value.round(3)
     array([0.8  , 5.018])
     """
-    if not len(limits):
-        raise ValueError("limits must hold at least one value, got none")
-    cases = [worst_case_score(spec, span, max_coefficient=limit) for limit in limits]
+    if not len(max_coefficients):
+        raise ValueError("max_coefficients must hold at least one value, got none")
+    cases = [worst_case_score(spec, span, max_coefficient=value) for value in max_coefficients]
     names = ("max_coefficient", "value", "lower", "upper")
     columns: dict[str, Any] = {n: np.array([getattr(case, n) for case in cases]) for n in names}
     return WorstCaseCurve(spec=spec, span=cases[0].span, **columns)

@@ -19,7 +19,7 @@ SMALL = pia.RopeSpec(16, 100.0, 64)
 @pytest.fixture(scope="module")
 def small():
     extensions = named.comparable_extensions(SMALL, 256)
-    return compare_schemes(SMALL, extensions, limits=[0.3, 10.0])
+    return compare_schemes(SMALL, extensions, max_coefficients=[0.3, 10.0])
 
 
 def test_a_row_for_each_scheme_and_limit(small):
@@ -47,7 +47,9 @@ def test_growth_is_the_largest_worst_case_at_the_spans_tried(small):
 
 def test_no_extension_grows_nothing_but_the_attention_factor():
     extensions = {"same": pia.PositionInterpolation(SMALL, 64)}
-    row = compare_schemes(SMALL, extensions, limits=[1.0]).only(scheme="same", max_coefficient=1.0)
+    row = compare_schemes(SMALL, extensions, max_coefficients=[1.0]).only(
+        scheme="same", max_coefficient=1.0
+    )
     assert row["growth"] == pytest.approx(1.0, rel=1e-9)
 
 
@@ -80,7 +82,7 @@ def test_attention_factor_is_in_both_axes(small):
     f = 0.1 * math.log(4) + 1
     assert row["score_multiplier"] == pytest.approx(f**2)
     cold = pia.YaRN(SMALL, 256, attention_factor=1.0)
-    found = compare_schemes(SMALL, {"cold": cold}, limits=[0.3]).only(
+    found = compare_schemes(SMALL, {"cold": cold}, max_coefficients=[0.3]).only(
         scheme="cold", max_coefficient=0.3
     )
     assert found["contrast"] * f**2 == pytest.approx(row["contrast"], rel=1e-6)
@@ -88,8 +90,8 @@ def test_attention_factor_is_in_both_axes(small):
 
 def test_processes_change_nothing(small):
     extensions = named.comparable_extensions(SMALL, 256, ["linear", "ntk"])
-    one = compare_schemes(SMALL, extensions, limits=[0.3])
-    two = compare_schemes(SMALL, extensions, limits=[0.3], workers=2)
+    one = compare_schemes(SMALL, extensions, max_coefficients=[0.3])
+    two = compare_schemes(SMALL, extensions, max_coefficients=[0.3], workers=2)
     assert one.csv() == two.csv()
 
 
@@ -100,7 +102,7 @@ def test_the_committed_map_is_what_the_programmes_give(rng):
         scheme, limit = record.scheme[index], record.max_coefficient[index]
         target = int(record.factor[index] * record.spec.context_window)
         extensions = named.comparable_extensions(record.spec, target, [scheme])
-        found = compare_schemes(record.spec, extensions, limits=[limit])
+        found = compare_schemes(record.spec, extensions, max_coefficients=[limit])
         for name in ("growth", "contrast", "growth_span", "contrast_termwise"):
             again = found.only(scheme=scheme, max_coefficient=limit)[name]
             assert again == pytest.approx(getattr(record, name)[index], rel=1e-5), (scheme, name)

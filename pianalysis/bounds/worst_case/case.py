@@ -154,9 +154,9 @@ def worst_case_score(
     >>> bool(abs(attention_score(spec, outside.coefficients, 96.0) - outside.value) < 1e-12)
     True
     """
-    span, limit, model = _checked(spec, s, max_coefficient, extension)
-    both = solve(spec, Objective(model, span, contrast=False), limit)
-    return _record(spec, extension, "score", span, limit, both)
+    span, max_coefficient, model = _checked(spec, s, max_coefficient, extension)
+    both = solve(spec, Objective(model, span, contrast=False), max_coefficient)
+    return _record(spec, extension, "score", span, max_coefficient, both)
 
 
 def worst_case_contrast(
@@ -206,11 +206,11 @@ def worst_case_contrast(
     >>> round(own.value, 6), round(scaled.value, 6), own.gap < 1e-6
     (0.961661, 0.260174, True)
     """
-    span, limit, model = _checked(spec, s, max_coefficient, extension)
+    span, max_coefficient, model = _checked(spec, s, max_coefficient, extension)
     if not np.any(model.frequencies):
         raise ValueError(f"extension must turn at least one pair, got {extension}")
-    both = solve(spec, Objective(model, span, contrast=True), limit)
-    return _record(spec, extension, "contrast", span, limit, both)
+    both = solve(spec, Objective(model, span, contrast=True), max_coefficient)
+    return _record(spec, extension, "contrast", span, max_coefficient, both)
 
 
 def _checked(
@@ -220,10 +220,10 @@ def _checked(
     reach = checks.LARGEST_SPAN
     span = checks.real("s", s, at_least=-reach, at_most=reach)
     if isinstance(max_coefficient, (float, np.floating)) and max_coefficient == math.inf:
-        limit = math.inf
+        max_coefficient = math.inf
     else:
         try:
-            limit = checks.real(
+            max_coefficient = checks.real(
                 "max_coefficient", max_coefficient, above=0.0, at_most=LARGEST_COEFFICIENT
             )
         except ValueError as error:
@@ -236,7 +236,7 @@ def _checked(
             f"context_window times rotary dimension must be at most {LARGEST_GRID} for the worst "
             f"case to fit in memory, got {window} * {dim}"
         )
-    if math.isinf(limit) and window < dim:
+    if math.isinf(max_coefficient) and window < dim:
         raise ValueError(
             f"context_window must be at least the rotary dimension {dim} when max_coefficient is "
             f"infinite, or the score is unbounded, got {window}"
@@ -248,11 +248,16 @@ def _checked(
         raise ValueError(f"extension must be one of spec {spec}, got {extension}")
     if np.shape(model.frequencies) != (spec.pairs,):
         raise ValueError(f"extension must have {spec.pairs} frequencies, got {extension}")
-    return span, limit, model
+    return span, max_coefficient, model
 
 
 def _record(
-    spec: RopeSpec, extension: Any, quantity: str, span: float, limit: float, both: BothSides
+    spec: RopeSpec,
+    extension: Any,
+    quantity: str,
+    span: float,
+    max_coefficient: float,
+    both: BothSides,
 ) -> WorstCase:
     import flint
 
@@ -266,7 +271,7 @@ def _record(
         extension=extension,
         quantity=quantity,
         span=span,
-        max_coefficient=limit,
+        max_coefficient=max_coefficient,
         status=both.status or ("optimal" if gap < _GAP else "loose"),
         certificate=both.certificate,
         bits=both.bits,

@@ -99,20 +99,20 @@ def objective(h: Coefficients, terms: list[Any]) -> Any:
     return sum(parts, flint.arb(0))
 
 
-def excess(spec: RopeSpec, h: Coefficients, limit: float, bits: int) -> float:
-    """Return a float64 no smaller than max(max_n |a(n)|, max_j |h_j| / limit)."""
+def excess(spec: RopeSpec, h: Coefficients, max_coefficient: float, bits: int) -> float:
+    """Return a float64 no smaller than max(max_n |a(n)|, max_j |h_j| / max_coefficient)."""
     import flint
 
     with flint.ctx.workprec(bits):
         excesses = [upward(abs(a)) for a in grid_scores(spec, h, bits)]
-        if math.isfinite(limit):
-            bound = _number(limit)
+        if math.isfinite(max_coefficient):
+            bound = _number(max_coefficient)
             excesses += [upward(flint.acb(re, im).abs_upper() / bound) for re, im in h]
     return max(excesses)
 
 
 def feasible(
-    spec: RopeSpec, h: Coefficients, limit: float, bits: int, digits: int
+    spec: RopeSpec, h: Coefficients, max_coefficient: float, bits: int, digits: int
 ) -> tuple[Coefficients, tuple[str, ...]]:
     """Round h to float64 (``digits`` 0) or to decimals, and shrink it until every check passes.
 
@@ -129,7 +129,7 @@ def feasible(
                 text = tuple(" ".join(pair) for pair in both)
             else:
                 h = [(_number(float(re.mid())), _number(float(im.mid()))) for re, im in h]
-        worst = excess(spec, h, limit, bits)
+        worst = excess(spec, h, max_coefficient, bits)
         if worst <= 1.0:
             return h, text
         with flint.ctx.workprec(bits):
@@ -139,7 +139,7 @@ def feasible(
 
 
 def dual_bound(
-    spec: RopeSpec, terms: list[Any], weights: FloatArray, limit: float, bits: int
+    spec: RopeSpec, terms: list[Any], weights: FloatArray, max_coefficient: float, bits: int
 ) -> Any:
     """Return sum|w_n| + H sum_j |c_j - sum_n w_n e^{i theta_j n}| as an Arb ball, for any w."""
     import flint
@@ -156,7 +156,7 @@ def dual_bound(
             rest = term
             for p, row in enumerate(tables.anchors):
                 rest -= row[j] * flint.acb(real[p][j], imaginary[p][j])
-            total += _number(limit) * rest.abs_upper()
+            total += _number(max_coefficient) * rest.abs_upper()
     return total
 
 

@@ -40,8 +40,8 @@ def coefficients(basis: GridBasis, optimum: Optimum) -> list[tuple[Any, Any]]:
     return [(x, -y) for x, y in zip(even.entries(), odd.entries(), strict=True)]
 
 
-def solve(basis: GridBasis, target: list[Any], limit: float) -> Optimum:
-    """Maximise Re sum_j h_j c_j over |a(n)| <= 1 and |h_j| <= limit by constraint generation.
+def solve(basis: GridBasis, target: list[Any], max_coefficient: float) -> Optimum:
+    """Maximise Re sum_j h_j c_j over |a(n)| <= 1 and |h_j| <= H by constraint generation.
 
     Only some grid points enter the programme: every third at first (the scores are band-limited
     to theta_0 = 1 radian a token), then those near the limit and every local maximum of |a| that
@@ -50,17 +50,19 @@ def solve(basis: GridBasis, target: list[Any], limit: float) -> Optimum:
     spec = basis.spec
     window, pairs = spec.context_window, spec.pairs
     projected = basis.project(target)
-    if math.isinf(limit):
+    if math.isinf(max_coefficient):
         # D = sqrt(L) / sigma; what the objective loses by a common factor, its certificate regains.
         exact = [x / y for x, y in zip(projected, basis.exact_norms, strict=True)]
         largest = max(abs(x.mid()) for x in exact)
         gain = np.array([float((x / largest).mid()) for x in exact])
         grid, scale, cones = basis.functions * math.sqrt(window), np.ones(2 * pairs), None
     else:
-        scale = 1.0 / np.hypot(basis.norms / math.sqrt(window), 1.0 / (limit * math.sqrt(pairs)))
+        scale = 1.0 / np.hypot(
+            basis.norms / math.sqrt(window), 1.0 / (max_coefficient * math.sqrt(pairs))
+        )
         gain = np.array([float(x.mid()) for x in projected]) * scale
         grid = basis.functions * (basis.norms * scale)
-        shares = scale / limit
+        shares = scale / max_coefficient
         cones = (basis.mixing_float[0] * shares[:pairs], basis.mixing_float[1] * shares[pairs:])
     size = float(np.abs(gain).max())
     t, weights, rounds = _generate(grid, cones, gain / size)

@@ -52,31 +52,31 @@ class BothSides:
     weights: FloatArray
 
 
-def solve(spec: RopeSpec, objective: Objective, limit: float) -> BothSides:
-    """Maximise over |a(n)| <= 1 on the grid and |h_j| <= limit, and certify both sides."""
-    known = _closed_form(spec, objective, limit)
+def solve(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides:
+    """Maximise over |a(n)| <= 1 on the grid and |h_j| <= H, and certify both sides."""
+    known = _closed_form(spec, objective, max_coefficient)
     if known is not None:
         return known
-    return (_vertex if math.isinf(limit) else _cones)(spec, objective, limit)
+    return (_vertex if math.isinf(max_coefficient) else _cones)(spec, objective, max_coefficient)
 
 
-def _closed_form(spec: RopeSpec, objective: Objective, limit: float) -> BothSides | None:
+def _closed_form(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides | None:
     """Return the optimum where it needs no programme: every term in phase, or s a grid point."""
     import flint
 
     pairs = spec.pairs
     node = _grid_point(spec, objective)
-    small = limit * pairs <= 1.0
+    small = max_coefficient * pairs <= 1.0
     with flint.ctx.workprec(BITS):
         terms = objective.terms()
-        size = flint.arb(min(limit, math.inf if node is None else 1.0 / pairs))
+        size = flint.arb(min(max_coefficient, math.inf if node is None else 1.0 / pairs))
         # A pair that does not turn adds nothing to a contrast: its coefficient stays 0.
         phases = [flint.acb(0) if z.contains(0) else z.conjugate() / abs(z) for z in terms]
         if not small and node is None:
-            if math.isinf(limit):
+            if math.isinf(max_coefficient):
                 return None
             rough = [(size * z.real, size * z.imag) for z in phases]
-            if certificate.excess(spec, rough, limit, BITS) > 1.0 + 1e-14:
+            if certificate.excess(spec, rough, max_coefficient, BITS) > 1.0 + 1e-14:
                 return None
         weights = np.zeros(spec.context_window)
         if node is not None and not small:
@@ -84,9 +84,9 @@ def _closed_form(spec: RopeSpec, objective: Objective, limit: float) -> BothSide
             weights[node] = float(objective.model.attention_factor) ** 2
             bound = flint.arb(float(objective.model.attention_factor)) ** 2
         else:
-            bound = flint.arb(limit) * sum((z.abs_upper() for z in terms), flint.arb(0))
+            bound = flint.arb(max_coefficient) * sum((z.abs_upper() for z in terms), flint.arb(0))
         h, _ = certificate.feasible(
-            spec, [(size * z.real, size * z.imag) for z in phases], limit, BITS, 0
+            spec, [(size * z.real, size * z.imag) for z in phases], max_coefficient, BITS, 0
         )
         attained = certificate.objective(h, terms)
     status = "coefficients" if small or node is None else "grid point"
@@ -104,33 +104,37 @@ def _grid_point(spec: RopeSpec, objective: Objective) -> int | None:
     return None
 
 
-def _cones(spec: RopeSpec, objective: Objective, limit: float) -> BothSides:
+def _cones(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides:
     import flint
 
     basis = grid_basis(spec)
     with flint.ctx.workprec(basis.bits):
         terms = objective.terms()
         target = certificate.turned_to_center(spec, terms)
-        optimum = cone.solve(basis, target, limit)
+        optimum = cone.solve(basis, target, max_coefficient)
         centered = cone.coefficients(basis, optimum)
         h = certificate.turned_from_center(spec, centered)
-    digits = 0 if limit <= _LARGEST_FLOAT64 else 40
-    h, text = certificate.feasible(spec, h, limit, BITS, digits)
+    digits = 0 if max_coefficient <= _LARGEST_FLOAT64 else 40
+    h, text = certificate.feasible(spec, h, max_coefficient, BITS, digits)
     with flint.ctx.workprec(BITS):
         attained = certificate.objective(h, terms)
-    bounds = [certificate.dual_bound(spec, terms, w, limit, BITS) for w in optimum.weights]
+    bounds = [
+        certificate.dual_bound(spec, terms, w, max_coefficient, BITS) for w in optimum.weights
+    ]
     best = int(bounds[1].upper() < bounds[0].upper())
     bound, weights = bounds[best], optimum.weights[best]
     return BothSides("", "dual weights", BITS, optimum.rounds, h, text, attained, bound, weights)
 
 
-def _vertex(spec: RopeSpec, objective: Objective, limit: float) -> BothSides:
+def _vertex(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides:
     """Solve H = inf: d grid points fix both sides, h by a(n) = +-1 there and w exactly."""
     import flint
 
     basis = grid_basis(spec)
     with flint.ctx.workprec(basis.bits):
-        optimum = cone.solve(basis, certificate.turned_to_center(spec, objective.terms()), limit)
+        optimum = cone.solve(
+            basis, certificate.turned_to_center(spec, objective.terms()), max_coefficient
+        )
     nodes = optimum.nodes.tolist()
     for bits in (basis.bits, 2 * basis.bits, 4 * basis.bits):
         with flint.ctx.workprec(bits):
