@@ -13,7 +13,7 @@ from paper_repro.items import finetune as item
 from paper_repro.small_scale import experiment, readings
 from paper_repro.small_scale.experiment import Case, Tier
 from paper_repro.small_scale.readings import Reader
-from pianalysis.evaluation import forward, units
+from pianalysis.evaluation import forward
 from pianalysis.finetune.corpus import pack
 
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 60
@@ -80,7 +80,7 @@ def test_every_case_is_read_at_its_steps(small):
 def test_no_position_of_a_passkey_leaves_the_target(small, monkeypatch):
     seen = []
     positions = forward.positions
-    monkeypatch.setattr(units, "positions", lambda *a: seen.append(positions(*a)) or seen[-1])
+    monkeypatch.setattr(forward, "positions", lambda *a: seen.append(positions(*a)) or seen[-1])
     experiment.run_tier("quick", small)
     prompts = [at for at in seen if at.size != readings.TEXT]
     assert max(at.max() for at in prompts) == 2048 - 2  # the answer's last digit is only predicted
