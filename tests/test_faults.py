@@ -287,7 +287,7 @@ FAULTS = {
         "evaluation/test_text.py",
     ),
     "warm-up from zero": (
-        "finetune/recipe.py",
+        "planning/published.py",
         "WARMUP_START = 0.1",
         "WARMUP_START = 0.0",
         "finetune/test_corpus.py",

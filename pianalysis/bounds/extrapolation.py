@@ -9,7 +9,6 @@ Abel summation (Su et al. 2021, section 3.4.3) with :math:`A_k(s) = \sum_{j<k} e
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from pianalysis import checks
 from pianalysis.arrays import ComplexArray, FloatArray
 from pianalysis.rope import phases
 from pianalysis.rope.phases import Rotary
+from pianalysis.scores.threads import cores, spread
 
 FORMS = ("abel", "difference", "triangle")
 _FINE, _MIDDLE = 128, 16  # spans of one kernel block: 2048
@@ -76,7 +76,6 @@ def abel_sum(model: Rotary, s: Any) -> FloatArray:
 
 def _abel_on_grid(model: Rotary, start: float, step: float, count: int) -> FloatArray:
     """Evaluate B on start + k step with the compiled loop, blocks shared among threads."""
-    from concurrent.futures import ThreadPoolExecutor
 
     from pianalysis.scores.kernels import abel_sums
 
@@ -95,10 +94,7 @@ def _abel_on_grid(model: Rotary, start: float, step: float, count: int) -> Float
     def run(part: slice) -> None:
         abel_sums(out[part], coarse_re[part], coarse_im[part], *tables)
 
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    edges = np.linspace(0, len(out), min(len(out), 4 * (workers or 1)) + 1).astype(int)
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(run, map(slice, edges[:-1], edges[1:])))
+    spread(run, len(out), max(1, -(-len(out) // (4 * cores()))))
     return out.ravel()[:count]
 
 

@@ -2,9 +2,6 @@ r"""Sweeps: the extremes of many scores over every integer span, and softmax sum
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ import numpy as np
 from pianalysis.arrays import ComplexArray, FloatArray, IntArray
 from pianalysis.rope import phases
 from pianalysis.rope.spec import RopeSpec
+from pianalysis.scores.threads import spread
 
 # Spans are told apart by where they lie in multiples of the window L: [0, L), [L, 2L), and so on.
 RANGES = ((0, 1), (1, 2), (2, 4), (4, 8))
@@ -44,9 +42,10 @@ def score_extremes(spec: RopeSpec, h: ComplexArray) -> tuple[FloatArray, FloatAr
     low = np.full_like(high, np.inf)
     fixed = (*_split(turn), np.array(group), *_split(offsets))
     re, im = _split(padded)
-    _spread(
+    spread(
         lambda part: kernels.score_extremes(high[part], low[part], re[part], im[part], *fixed),
         len(padded),
+        _TASK,
     )
     return high[: len(h)], low[: len(h)]
 
@@ -59,7 +58,7 @@ def scores(spec: RopeSpec, h: ComplexArray, spans: FloatArray) -> FloatArray:
     basis = np.ascontiguousarray(_fours(_real(phases.rotations(spec, -spans)), axis=1).T)
     rows = _fours(_fours(_real(h), axis=0), axis=1)
     out = np.empty((len(rows), spans.size))
-    _spread(lambda part: kernels.products(out[part], rows[part], basis), len(rows))
+    spread(lambda part: kernels.products(out[part], rows[part], basis), len(rows), _TASK)
     return out[: len(h)]
 
 
@@ -81,9 +80,10 @@ def causal_log_sums(
     columns = np.ascontiguousarray(columns.reshape(blocks, _KEYS, -1).transpose(0, 2, 1))
     out = np.empty(len(rows))
     cap = 0.0 if softcap is None else softcap
-    _spread(
+    spread(
         lambda part: kernels.causal_log_sums(out[part], rows[part], part.start, columns, cap),
         len(rows),
+        _TASK,
     )
     return out[:tokens]
 
@@ -106,15 +106,8 @@ def largest_reaches(
             reach[part], at[part], above[part], rows[part], part.start, columns, bend, limit
         )
 
-    _spread(run, len(queries))
+    spread(run, len(queries), _TASK)
     return reach, at, above
-
-
-def _spread(run: Callable[[slice], Any], rows: int) -> None:
-    """Run over all rows in slices, on every core this process may use; the kernels free the GIL."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(run, (slice(first, first + _TASK) for first in range(0, rows, _TASK))))
 
 
 def _fours(array: Any, axis: int) -> Any:
