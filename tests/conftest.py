@@ -9,7 +9,7 @@ import pytest
 
 import pianalysis as pia
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "paper_repro")]
 mpl.use("agg")
 
 ROOT = Path(__file__).parents[1]

@@ -1,5 +1,6 @@
 """Each item computed once: its figures are labelled, its claims are the committed ones."""
 
+import panels
 import pytest
 
 from paper_repro import ledger, runner
@@ -29,6 +30,7 @@ def check_figures(figures, records):
                 assert any(labels) or shared
                 assert ax.get_title(loc="left") or ax.get_title() or shared
         assert figure.get_figwidth() <= style.TEXT_WIDTH
+    assert [line for stem in figures for line in panels.differences(stem, figures[stem])] == []
 
 
 def check_claims(name, claims, committed):
@@ -41,3 +43,41 @@ def check_claims(name, claims, committed):
         assert (claim.verdict, claim.statement) == (recorded[key].verdict, recorded[key].statement)
         if claim.certificate == "table arithmetic":
             assert claim.ours == recorded[key].ours
+
+
+def swapped(ax):
+    x, y = ax.get_xlabel(), ax.get_ylabel()
+    ax.set_xlabel(y)
+    ax.set_ylabel(x)
+
+
+def other_unit(ax):
+    ax.set_xlabel(ax.get_xlabel().replace("tokens", "radians"))
+
+
+def removed(ax):
+    ax.set_xlabel("")
+    ax.set_ylabel("")
+    ax.set_title("", loc="left")
+
+
+FAULTS = {
+    "axis labels swapped": swapped,
+    "one label blanked": lambda ax: ax.set_ylabel(""),
+    "the unit of a label": other_unit,
+    "title removed": lambda ax: ax.set_title("", loc="left"),
+    "all labels removed": removed,
+    "a scale": lambda ax: ax.set_yscale("log"),
+    "a panel removed": lambda ax: ax.remove(),
+    "a line removed": lambda ax: ax.lines[0].remove(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_of_a_panel_is_seen(fault):
+    """Of a picture of one panel, and of one panel among several."""
+    for name, stem in (("fig5", "fig5"), ("fig1", "fig1")):
+        figure = runner.load(name).plot(runner.compute(name))[stem]
+        assert panels.differences(stem, figure) == []
+        FAULTS[fault](figure.axes[-1])
+        assert panels.differences(stem, figure) != [], name

@@ -4,12 +4,14 @@ import copy
 import math
 
 import numpy as np
+import panels
 import pytest
 
 from paper_repro import committed, ledger
 from paper_repro.items import finetune as item
 from paper_repro.small_scale import twins
 from paper_repro.small_scale.experiment import TIERS
+from paper_repro.small_scale.readings import READINGS
 
 KINDS = ("passkeys", "likelihood", "windows", "long", "heads")
 
@@ -110,6 +112,29 @@ def test_bounds_on_trained_heads(seen):
                 assert 0.3 < ratio <= 1.0
 
 
-def test_pictures_of_the_committed_records(found):
+def pictures(found):
+    """Draw the committed readings of tier cpu."""
+    records = {}
+    for kind in KINDS:
+        table, about = found[kind]
+        fields = {name: about[name] for name in ("tier", "setting", "window")}
+        records[f"finetune_cpu_{kind}"] = READINGS[kind](**fields, **table)
+    return item.plot(records)
+
+
+def test_pictures_of_the_committed_records_draw_them(found):
+    drawn = pictures(found)
+    assert [line for stem in drawn for line in panels.differences(stem, drawn[stem])] == []
+    for kind, column in (("likelihood", "nats"), ("windows", "perplexity")):
+        axes = drawn[f"finetune_cpu_{kind}"].axes
+        shown = {
+            float(y) for ax in axes for line in ax.lines for y in np.atleast_1d(line.get_ydata())
+        }
+        shown |= {float(box.get_height()) for ax in axes for box in ax.patches}
+        kept = {float(value) for value in found[kind][0][column]}
+        assert len(kept & shown) > 0.4 * len(kept), kind
+
+
+def test_series_are_called_by_what_they_are():
     assert item.shown("default x2 seed 1") == "FT x2, seed 1"
     assert set(item.claims({})[-1].ours.split()) >= {"paper", "corrected"}
