@@ -37,6 +37,7 @@ ROOMS = (
     "paper_repro/sources.py",
     "paper_repro/ledger.py",
     "paper_repro/tables.py",
+    "paper_repro/quoted.py",
     "paper_repro/committed.py",
     "paper_repro/small_scale",
     "paper_repro/scratch",

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paper_repro.ledger import HOLDS, Claim, not_attempted
+from paper_repro import quoted
+from paper_repro.ledger import Claim, not_attempted, verdict
 from pianalysis.evaluation.passkey_prompt import passkey_lines, passkey_prompt
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record
@@ -47,15 +48,21 @@ def prompt_figure(record: Any, title: str) -> Any:
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:
     """The prompt itself, and the measurement it serves."""
+    record: Any = records["fig3"]
+    wrong = quoted.differing("fig3", record.part, record.text)
+    if passkey_prompt(1, 1, 12345) != "\n".join(record.text):
+        wrong.append("how the parts are joined")
     text = passkey_prompt(100, 100, 12345)
     return [
         Claim(
             key="passkey-prompt",
             location="Fig. 3",
             statement="The passkey prompt of Mohtashami and Jaggi (2023), key 12345",
-            verdict=HOLDS,
+            verdict=verdict(not wrong),
             paper="text",
-            ours=f"built word for word, {len(text)} characters with 100 fillers a side",
+            ours=f"differs from the figure: {', '.join(wrong)}"
+            if wrong
+            else f"built word for word, {len(text)} characters with 100 fillers a side",
             certificate="identity",
             item="fig3",
             test="paper_repro/test_prompts.py",
