@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DATA = ("paper_repro/scratch_models/*/*",)
 MODELS = Path(__file__).resolve().parents[1] / "scratch_models"
 PASSAGES = 8  # of one window each: heads are measured on what the models were trained to read
-KEYS = 2  # drawn for each query
+DRAWS = 2  # keys for each query
 FACTORS = (1, 2, 4, 8)
 TOKENS = 8192  # scored at every length, the same ones
 DIRECT, PI = "direct", "PI"
@@ -209,7 +209,7 @@ def measure_heads(
         visit_layers(checkpoint, tokens, caught.append)
         for heads in caught:
             numbered = replace(heads, layer=passage * layers + heads.layer)
-            parts.append(layer_statistics(numbered, seed=seed, draws=KEYS))
+            parts.append(layer_statistics(numbered, seed=seed, draws=DRAWS))
             squares.append(mean_square(heads))
     return combine(parts), float(np.mean(squares))
 

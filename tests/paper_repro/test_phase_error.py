@@ -19,25 +19,26 @@ def test_figures_show_the_records():
     errors = np.arange(1.0, 1.0 + count * len(drawn))
     errors[count * len(low.PIPELINES) - 1] = np.inf  # float16, beyond its range
     curves = item.PhaseCurves(
-        LLAMA,
-        item.TARGET,
-        0.1,
-        tuple(scheme for scheme, _ in drawn for _ in range(count)),
-        tuple(name for _, name in drawn for _ in range(count)),
-        np.tile(item.POSITIONS, len(drawn)),
-        errors,
-        np.zeros(errors.size, dtype=np.int64),
-        errors,
+        spec=LLAMA,
+        target=item.TARGET,
+        tolerance=0.1,
+        scheme=tuple(scheme for scheme, _ in drawn for _ in range(count)),
+        pipeline=tuple(name for _, name in drawn for _ in range(count)),
+        position=np.tile(item.POSITIONS, len(drawn)),
+        phase_error=errors,
+        pair=np.zeros(errors.size, dtype=np.int64),
+        score_error=errors,
     )
     cases = [(scheme, name) for scheme in item.SCHEMES for name in low.PIPELINES]
     first = item.FirstWrongPositions(
-        LLAMA,
-        item.TARGET,
-        0.1,
-        table.SEARCHED,
-        *map(tuple, zip(*cases, strict=True)),
-        np.array([math.inf, *range(2, 1 + len(cases))], dtype=float),
-        np.full(len(cases), math.inf),
+        spec=LLAMA,
+        target=item.TARGET,
+        tolerance=0.1,
+        searched=table.SEARCHED,
+        scheme=tuple(scheme for scheme, _ in cases),
+        pipeline=tuple(name for _, name in cases),
+        first=np.array([math.inf, *range(2, 1 + len(cases))], dtype=float),
+        always=np.full(len(cases), math.inf),
     )
     figures = item.plot({"phase_error": curves, "phase_error_first": first})
     left, right = figures["phase_error"].axes

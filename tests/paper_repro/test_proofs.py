@@ -17,9 +17,19 @@ LIBRARY_AXIOMS = {
     "Classical_Prop.classic",
 }
 THEOREMS = (
-    *("theorem_2_1_false_128", "theorem_2_1_false_64", "counterexample_128", "counterexample_64"),
-    *("corrected_bound", "corrected_bound_max", "weighted_bound", "triangle_bound", "Abel_bound"),
-    *("Abel_bound_max_modulus", "B_lower", "Abel_never_beats_triangle", "theorem_2_1_iff"),
+    "theorem_2_1_false_128",
+    "theorem_2_1_false_64",
+    "counterexample_128",
+    "counterexample_64",
+    "corrected_bound",
+    "corrected_bound_max",
+    "weighted_bound",
+    "triangle_bound",
+    "Abel_bound",
+    "Abel_bound_max_modulus",
+    "B_lower",
+    "Abel_never_beats_triangle",
+    "theorem_2_1_iff",
 )
 
 

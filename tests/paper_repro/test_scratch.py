@@ -19,8 +19,14 @@ from pianalysis.heads import open_checkpoint, visit_layers
 
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 40
 TINY = {
-    **{"steps": 6, "batch": 2, "window": 16, "vocabulary": 300},
-    **{"layers": 2, "width": 16, "heads": 2, "intermediate": 24},
+    "steps": 6,
+    "batch": 2,
+    "window": 16,
+    "vocabulary": 300,
+    "layers": 2,
+    "width": 16,
+    "heads": 2,
+    "intermediate": 24,
 }
 
 
