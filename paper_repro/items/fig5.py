@@ -41,7 +41,8 @@ class AbelCurve(Record):
 class AbelEnvelope(Record):
     """Smallest and largest B(s)/d over each block of integers, and the first spans below 1.
 
-    The first spans and the minimum over the paper's longest window are certified.
+    ``share_below`` is the share of the integers whose B(s)/d is below 1. The first spans and the
+    minimum over the paper's longest window are certified.
     """
 
     spec: RopeSpec
@@ -49,6 +50,7 @@ class AbelEnvelope(Record):
     first_integer: int
     first_integer_ratio: float
     first_real: float
+    share_below: float
     paper_window_minimum: float
     paper_window_minimum_at: int
     start: FloatArray
@@ -83,6 +85,7 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
         first_integer=first.integer,
         first_integer_ratio=first.ratio.lower,
         first_real=first.real.lower,
+        share_below=float((blocks < 1.0).mean()),
         paper_window_minimum=longest.value.lower / d,
         paper_window_minimum_at=int(longest.location_lower[0]),
         start=np.arange(0, STOP, BLOCK, dtype=float),
@@ -123,7 +126,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         label="range over 64 integers",
         xlabel="span s (tokens)",
         ylabel="B(s)/d",
-        title=f"beyond: B(s) < d from s = {np.ceil(wide.first_real):.0f} on",
+        title=f"B(s) first falls below d at s = {np.ceil(wide.first_real):.0f}; "
+        f"{100 * wide.share_below:.1f}% of integers do",
     )
     marks.level(1.0, "B = d", ax=ax, at=0.02, above=False)
     with style.applied():
