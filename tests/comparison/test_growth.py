@@ -130,9 +130,9 @@ def test_the_map_is_drawn_from_its_table():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"limits": []}, "limits must hold at least one value"),
-        ({"limits": [0.0]}, "limits must be a finite number above 0"),
-        ({"limits": [math.nan]}, "limits must be a finite number above 0"),
+        ({"max_coefficients": []}, "max_coefficients must hold at least one value"),
+        ({"max_coefficients": [0.0]}, "max_coefficients must be a finite number above 0"),
+        ({"max_coefficients": [math.nan]}, "max_coefficients must be a finite number above 0"),
         ({"workers": 0}, "workers must be an integer from 1 to 64"),
         ({"extensions": {}}, "extensions must share one target"),
         (
@@ -146,7 +146,10 @@ def test_the_map_is_drawn_from_its_table():
     ],
 )
 def test_bad_input_is_named(change, message):
-    arguments = {"extensions": {"pi": pia.PositionInterpolation(SMALL, 128)}, "limits": [1.0]}
+    arguments = {
+        "extensions": {"pi": pia.PositionInterpolation(SMALL, 128)},
+        "max_coefficients": [1.0],
+    }
     arguments |= change
     with pytest.raises(ValueError, match=message):
         compare_schemes(SMALL, arguments.pop("extensions"), **arguments)

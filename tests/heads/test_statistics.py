@@ -489,7 +489,7 @@ def test_normalised_draws_lie_below_the_worst_case(rng):
     for value, upper in zip(curve.max_coefficient, curve.upper, strict=True):
         below = limit <= value
         assert (there[below] <= upper).all()
-    with pytest.raises(ValueError, match="limits must hold at least one value"):
+    with pytest.raises(ValueError, match="max_coefficients must hold at least one value"):
         summary.worst_case_curve(spec, 96.0, [])
 
 
