@@ -12,7 +12,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -n 2 --dist worksteal
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help repro models test test-lowest lint check proofs notebooks bench wheel clean python
+.PHONY: help repro models test test-lowest lint check proofs notebooks bench wheel fuzz interrupt clean python
 
 help:
 	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
@@ -24,6 +24,8 @@ help:
 	@echo "make proofs     compile the Coq proofs (needs coq and libcoq-coquelicot)"
 	@echo "make notebooks  execute the notebooks in place"
 	@echo "make bench      time the fast paths against their peers"
+	@echo "make fuzz       throw 100,000 random and mutated inputs at every public surface"
+	@echo "make interrupt  kill runs at 50 random moments; each must end as if undisturbed"
 	@echo "make clean      remove .venv and caches"
 
 python:
@@ -88,6 +90,12 @@ notebooks: $(MODELS)
 bench: $(READY)
 	$(BIN)/python benchmarks/abel_sum.py
 	$(BIN)/python benchmarks/uniform_grid.py
+
+fuzz: $(READY)
+	$(THREADS) $(BIN)/python tests/hostile/fuzz.py --failures $(VENV)/fuzz-failures.txt
+
+interrupt: $(READY)
+	$(THREADS) $(BIN)/python tests/hostile/interrupt.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(WHEEL) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache

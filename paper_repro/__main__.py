@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paper_repro import runner
-from pianalysis.commands.parser import OneLineParser
+from pianalysis.commands.parser import OneLineParser, printed
 
 
 def build_parser() -> OneLineParser:
@@ -36,6 +36,10 @@ def build_parser() -> OneLineParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = build_parser()
+    return printed(parser, lambda: _run(parser, arguments))
+
+
+def _run(parser: OneLineParser, arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.verb == "list":
@@ -49,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             runner.run(options.items, folder, options.seed, readme if here else None, options.tier)
             return 0
         lines = runner.check(folder)
+    except BrokenPipeError:
+        raise
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:

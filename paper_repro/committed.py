@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from pianalysis import checks
+
 FOLDER = Path(__file__).resolve().parents[1] / "figures"
 
 
@@ -18,17 +20,35 @@ def columns(stem: str) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The record is not there: it is generated, see the message.
+        The record is not there: it is generated, see the message. Or it is no table.
     """
-    with _path(stem, "csv").open(encoding="utf-8") as handle:
-        header, *rows = csv.reader(handle)
+    path = _path(stem, "csv")
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            header, *rows = csv.reader(handle)
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path} must be a table, got {error}") from None
+    if len(set(header)) < len(header) or any(len(row) != len(header) for row in rows):
+        raise ValueError(f"{path} must have distinct columns and as many cells in every row")
     return {name: _numbers(tuple(row[index] for row in rows)) for index, name in enumerate(header)}
 
 
 def summary(stem: str) -> dict[str, Any]:
     """Return what stands beside the table: inputs, summary values and provenance."""
-    body: dict[str, Any] = json.loads(_path(stem, "json").read_text(encoding="utf-8"))
+    path = _path(stem, "json")
+    try:
+        body = json.loads(
+            path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite
+        )
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON, got {error}") from None
+    if not isinstance(body, dict):
+        raise ValueError(f"{path} must hold a JSON object, got a {type(body).__name__}")
     return body
+
+
+def _finite(text: str) -> float:
+    return checks.real("every number", float(text))
 
 
 def _path(stem: str, kind: str) -> Path:

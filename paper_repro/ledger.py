@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from pianalysis import checks
 from pianalysis.records import write_atomic
 
 HOLDS = "holds"
@@ -47,6 +48,8 @@ class Claim:
     why: str = ""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            checks.text(field.name, getattr(self, field.name))
         if self.verdict not in VERDICTS:
             raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")
 
@@ -92,7 +95,7 @@ def read(folder: Path) -> list[Claim]:
     path = folder / "claims.json"
     try:
         return [Claim(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"ledger must be readable, got {path}: {error}") from None
 
 

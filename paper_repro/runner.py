@@ -16,7 +16,7 @@ from tqdm import tqdm
 from paper_repro import ledger, sources
 from pianalysis import checks
 from pianalysis.pictures import style
-from pianalysis.records import Record, write_atomic
+from pianalysis.records import Record, alone, clear_drafts, write_atomic
 from pianalysis.version import __version__
 
 ITEMS = (
@@ -111,8 +111,7 @@ def run(
     named = bool(names)
     names = [checks.choice("item", name, ITEMS) for name in names] or list(ITEMS)
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.tmp"):  # left by a killed run; finished files are never among them
-        stale.unlink(missing_ok=True)
+    clear_drafts(folder)
     claims: list[ledger.Claim] = []
     with tqdm(names, unit="item", disable=None) as bar:
         for name in bar:
@@ -123,10 +122,11 @@ def run(
             claims += load(name).claims(records)
     if seed:
         return  # the ledger records the default seed
-    if set(names) != set(ITEMS):
-        claims += [claim for claim in _recorded(folder) if claim.item not in names]
-    claims = ledger.order(claims)
-    ledger.write(claims, folder)
+    with alone(folder, wait=True):  # the claims of a run beside this one are kept
+        if set(names) != set(ITEMS):
+            claims += [claim for claim in _recorded(folder) if claim.item not in names]
+        claims = ledger.order(claims)
+        ledger.write(claims, folder)
     if readme is not None and set(names) == set(ITEMS):
         ledger.update_readme(claims, readme)
 

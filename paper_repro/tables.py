@@ -6,6 +6,8 @@ import csv
 from functools import lru_cache
 from importlib.resources import files
 
+from pianalysis import checks
+
 DATA = ("paper_repro/paper/*.csv",)
 NAMES = {
     "table1": "table1_pg19_perplexity.csv",
@@ -20,7 +22,8 @@ NAMES = {
 @lru_cache
 def rows(name: str) -> tuple[dict[str, str], ...]:
     """Return the rows of one table, cells as the paper prints them (empty: a dash)."""
-    with (files("paper_repro") / "paper" / NAMES[name]).open(encoding="utf-8") as handle:
+    file = NAMES[checks.choice("name", name, NAMES)]
+    with (files("paper_repro") / "paper" / file).open(encoding="utf-8") as handle:
         return tuple(csv.DictReader(handle))
 
 
@@ -32,6 +35,8 @@ def cell(name: str, column: str, **where: str) -> float | None:
     >>> cell("table3", "0", size="7B", context_window="8192")
     16.1
     """
+    for key in (column, *where):
+        checks.choice("column", key, rows(name)[0])
     matching = [row for row in rows(name) if all(row[key] == value for key, value in where.items())]
     if len(matching) != 1:
         raise ValueError(f"where must select one row of {name}, got {len(matching)} for {where}")
@@ -40,9 +45,9 @@ def cell(name: str, column: str, **where: str) -> float | None:
 
 def as_number(text: str) -> float | None:
     """Return a printed cell as a number."""
-    if text == "":
+    if checks.text("text", text) == "":
         return None
-    return float("inf") if text.startswith(">") else float(text)
+    return float("inf") if text.startswith(">") else checks.real("text", float(text))
 
 
 def need(name: str, column: str, **where: str) -> float:

@@ -16,6 +16,8 @@ from pianalysis.arrays import ComplexArray, FloatArray
 
 # Beyond 2**53 float64 cannot tell neighbouring tokens apart, so no score there means anything.
 LARGEST_SPAN = 2.0**53
+# Sums and squares of it stay inside float64.
+LARGEST_COEFFICIENT = 1e100
 
 
 def whole(name: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
@@ -80,6 +82,13 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")
 
 
+def text(name: str, value: Any) -> str:
+    """Return ``value`` when it is text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, got {value!r}")
+    return value
+
+
 def nearest(word: Any, known: Iterable[str]) -> str:
     """Return a ``; did you mean 'x'?`` for an error message, or nothing."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
@@ -89,13 +98,15 @@ def nearest(word: Any, known: Iterable[str]) -> str:
 def array(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDArray[Any]:
     """Return ``value`` as a finite float64 (or complex128) array; torch tensors are copied out."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
         if str(value.dtype) in ("torch.bfloat16", "torch.float16"):
             refuse_half(name, str(value.dtype))
-        value = value.numpy()
+        try:
+            value = value.detach().cpu().numpy()
+        except (RuntimeError, TypeError) as error:  # on the meta device, sparse
+            raise TypeError(f"{name} must be a tensor that holds numbers, got {error}") from None
     try:
         out = np.asarray(value)
-    except ValueError:
+    except (ValueError, RuntimeError):  # the latter from tensors in a list
         raise ValueError(f"{name} must be a rectangular array of numbers, got {value!r}") from None
     if out.dtype == np.float16:
         refuse_half(name, "float16")
@@ -135,11 +146,13 @@ def coefficients(value: Any, pairs: int, name: str = "h") -> ComplexArray:
             f"{name} must have its last axis of length {pairs}, half the rotary dimension, "
             f"got shape {out.shape}"
         )
+    if out.size and max(np.abs(out.real).max(), np.abs(out.imag).max()) > LARGEST_COEFFICIENT:
+        raise ValueError(f"{name} must be at most {LARGEST_COEFFICIENT:g} in size")
     return out.astype(np.complex128)
 
 
 def magnitudes(value: Any, pairs: int, name: str = "h") -> FloatArray | float:
     """Return max|h| as a float for a scalar ``h``, else |h_j| with the pair axis last."""
     if np.ndim(value) == 0:
-        return real(name, value, at_least=0.0)
+        return real(name, value, at_least=0.0, at_most=LARGEST_COEFFICIENT)
     return np.abs(coefficients(value, pairs, name))

@@ -7,10 +7,11 @@ import dataclasses
 import io
 import json
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -149,17 +150,78 @@ def plain(value: Any) -> Any:
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write a file so that an interruption leaves the old one or the new one, never half."""
+    """Write a file so that an interruption leaves the old one or the new one, never half.
+
+    What a killed process leaves beside it, ``.NAME.tmp``, is taken over by the next one that
+    writes the same file. Two at once write it one after the other.
+    """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
+    draft = path.with_name(f".{path.name}.tmp")
+    with _own(draft) as out:
+        try:
+            out.truncate()
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+            os.chmod(draft, 0o644)
+            os.replace(draft, path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what killed processes left of files; what another one is writing now stays."""
+    for draft in folder.glob(".*.tmp"):
+        with suppress(OSError), draft.open("rb") as handle:
+            if _lock(handle.fileno(), wait=False):
+                draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a folder for this process, against others that ask for the same.
+
+    Raises
+    ------
+    ValueError
+        Another run holds it and ``wait`` is false.
+    """
+    if sys.platform == "win32":  # has no lock of folders
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not _lock(handle, wait=wait):
+            raise ValueError(f"folder must not be in use by another run, got {str(folder)!r}")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _own(draft: Path) -> BinaryIO:
+    """Open a file that only one process at a time holds, made where it is absent."""
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        out = os.fdopen(os.open(draft, flags, 0o600), "r+b")
+        _lock(out.fileno(), wait=True)
+        # Whoever held it before may have given it its final name, or removed it.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(out.fileno()), os.stat(draft)):
+                return out
+        out.close()
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed, or its process ends; whether that was possible."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a file system without locks: nobody can be asked
+    return True

@@ -175,6 +175,7 @@ def theta_square_sum(spec: RopeSpec) -> float:
     >>> round(theta_square_sum(RopeSpec(128, 10_000.0, 2048)), 6)
     3.998308
     """
+    check_spec(spec)
     log_base = math.log(spec.base)
     return math.expm1(-2.0 * log_base) / math.expm1(-4.0 * log_base / spec.rotary_dim)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from pianalysis import checks
 from pianalysis.commands.parser import OneLineParser, add_original_length, add_out
 from pianalysis.extension import Extension
 from pianalysis.extension.named import COMPARABLE, comparable_extensions
-from pianalysis.records import Record, write_atomic
+from pianalysis.records import Record, alone, clear_drafts, write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,11 +97,25 @@ def words(path: str | None) -> str:
 
 @contextmanager
 def kept_units(folder: Path) -> Iterator[FolderStore]:
-    """Keep finished units in a folder until the block has ended well; what is stopped goes on."""
+    """Keep finished units in a folder until the block has ended well; what is stopped goes on.
+
+    Raises
+    ------
+    ValueError
+        Another run keeps its units there now.
+    """
     from pianalysis.evaluation.store import FolderStore
 
-    yield FolderStore(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    clear_drafts(folder.parent)
+    folder.mkdir(exist_ok=True)
+    with alone(folder, wait=False):
+        try:
+            yield FolderStore(folder)
+        except BaseException:
+            with suppress(OSError):  # it holds units
+                folder.rmdir()
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def save(

@@ -35,14 +35,39 @@ def carry_out(parser: OneLineParser, arguments: Sequence[str] | None) -> int:
 
     Wrong input, a file that cannot be read and an extra that is not installed are one line.
     """
-    options = parser.parse_args(arguments)
+
+    def run() -> int:
+        options = parser.parse_args(arguments)
+        try:
+            text: str | None = options.run(options)
+        except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+            parser.error(str(error))
+        if text is not None:
+            print(text)
+        return 0
+
+    return printed(parser, run)
+
+
+def printed(parser: OneLineParser, run: Callable[[], int]) -> int:
+    """Call what prints, up to its last byte; returns the exit status.
+
+    A reader that has gone away (``| head``) ends it without a word, with the status of a process
+    that SIGPIPE ended; output that cannot be written, as on a full disk, is one line.
+    """
     try:
-        text: str | None = options.run(options)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        parser.error(str(error))
-    if text is not None:
-        print(text)
-    return 0
+        try:
+            return run()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail again when the interpreter ends.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 128 + 13
+        parser.error(f"the output could not be written: {error}")
 
 
 def arguments_of(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:

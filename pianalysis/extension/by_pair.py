@@ -11,7 +11,7 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
-from pianalysis.extension.base import BY_RULE, Extension, Scaled
+from pianalysis.extension.base import BY_RULE, LARGEST_FACTOR, Extension, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class LongRoPE(Scaled):
             object.__setattr__(self, name, self._factors(name))
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = checks.real("attention_factor", attention, above=0.0)
+        attention = checks.real("attention_factor", attention, above=0.0, at_most=LARGEST_FACTOR)
         object.__setattr__(self, "attention_factor", attention)
 
     @property

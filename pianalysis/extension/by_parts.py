@@ -17,7 +17,7 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
-from pianalysis.extension.base import BY_RULE, Scaled, turns_in_window
+from pianalysis.extension.base import BY_RULE, LARGEST_FACTOR, Scaled, turns_in_window
 from pianalysis.rope.spec import RopeSpec
 
 
@@ -190,7 +190,7 @@ class YaRN(Scaled):
             )
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = checks.real("attention_factor", attention, above=0.0)
+        attention = checks.real("attention_factor", attention, above=0.0, at_most=LARGEST_FACTOR)
         object.__setattr__(self, "attention_factor", attention)
 
     @property
@@ -254,9 +254,9 @@ def _ramp_over_turns(spec: RopeSpec, factor: float, low: float, high: float) -> 
 
 
 def _check_ramp(scheme: Scaled, low_name: str, high_name: str) -> None:
-    """Store both limits as floats; the lower must be positive and below the upper."""
-    low = checks.real(low_name, getattr(scheme, low_name), above=0.0)
-    high = checks.real(high_name, getattr(scheme, high_name), above=0.0)
+    """Store both limits as floats; the lower must be below the upper."""
+    low = checks.real(low_name, getattr(scheme, low_name), at_least=1e-9, at_most=1e9)
+    high = checks.real(high_name, getattr(scheme, high_name), at_least=1e-9, at_most=1e9)
     if low >= high:
         raise ValueError(f"{high_name} must be above {low_name}, got {high:g} and {low:g}")
     object.__setattr__(scheme, low_name, low)

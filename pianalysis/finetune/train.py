@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from pianalysis.finetune.saving import (
     save_checkpoint,
 )
 from pianalysis.finetune.speed import flops_per_token, matrix_product_peak
-from pianalysis.records import plain, write_atomic
+from pianalysis.records import alone, plain, write_atomic
 from pianalysis.version import __version__
 
 RUN = "run.json"
@@ -82,8 +83,8 @@ def finetune(
     Raises
     ------
     ValueError
-        A checkpoint, corpus or recipe that does not fit, a folder that holds another run, a loss
-        or gradient that is not finite.
+        A checkpoint, corpus or recipe that does not fit, a folder that holds another run or is in
+        use by one, a loss or gradient that is not finite.
     OSError
         A checkpoint that is missing or could not be written.
 
@@ -100,14 +101,15 @@ def finetune(
         arguments = settings.arguments(recipe, folder)
         prepared = prepare(source, recipe, original_length=original_length)
         sequences = Sequences(corpus(prepared.tokenizer), recipe)
-        run = _Run(folder, recipe, prepared, sequences, [*steps, recipe.steps])
-        run.check_identity(writes=arguments.should_save)
-        run.train(arguments)
-        record = run.record(arguments)
-        if arguments.should_save:
-            names = ("torch", "transformers", "accelerate", "safetensors")
-            versions = {"pianalysis": __version__, **{name: version(name) for name in names}}
-            record.save(folder / "record", {"versions": versions})
+        with alone(folder, wait=False) if arguments.should_save else nullcontext():
+            run = _Run(folder, recipe, prepared, sequences, [*steps, recipe.steps])
+            run.check_identity(writes=arguments.should_save)
+            run.train(arguments)
+            record = run.record(arguments)
+            if arguments.should_save:
+                names = ("torch", "transformers", "accelerate", "safetensors")
+                versions = {"pianalysis": __version__, **{name: version(name) for name in names}}
+                record.save(folder / "record", {"versions": versions})
     return record
 
 

@@ -81,8 +81,9 @@ def frequency_buffer(model: RopeSpec | Extension, pipeline: Pipeline) -> Float32
 
 def _inverse_powers(base: float, rotary_dim: int) -> Float32Array:
     exponents = np.arange(0, rotary_dim, 2, dtype=np.float32) / np.float32(rotary_dim)
-    powers = np.float64(np.float32(base)) ** exponents.astype(np.float64)
-    return np.float32(1.0) / powers.astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 a power is infinite and its pair stands still
+        powers = np.float64(np.float32(base)) ** exponents.astype(np.float64)
+        return np.float32(1.0) / powers.astype(np.float32)
 
 
 def computed_phases(

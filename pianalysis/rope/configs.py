@@ -83,6 +83,8 @@ def rope_facts(
     config: Mapping[str, Any], original_length: int | None = None, layer_type: str | None = None
 ) -> RopeFacts:
     """Return what ``config`` says about RoPE; raise ValueError naming the key it cannot serve."""
+    if layer_type is not None:
+        layer_type = checks.text("layer_type", layer_type)
     if isinstance(config.get("text_config"), Mapping) and "hidden_size" not in config:
         config = config["text_config"]
     _check_top_level(config)
@@ -202,6 +204,8 @@ def _agreed(name: str, places: Mapping[str, Any]) -> Any:
     """Return the one value that all places give for ``name``, or None."""
     given = {place: value for place, value in places.items() if value is not None}
     values = list(given.values())
+    if any(not isinstance(value, (int, float, str)) for value in values):
+        raise TypeError(f"{name} must be a number, got {values}")
     if any(value != values[0] for value in values[1:]):
         listed = ", ".join(f"{place} = {value!r}" for place, value in given.items())
         raise ValueError(f"{name} must be the same wherever it is given, got {listed}")

@@ -91,6 +91,8 @@ def _torch_coefficients(q: Any, k: Any, layout: str) -> Any:
             value = torch.as_tensor(checks.array(name, value), device=like.device)
         if value.dtype in (torch.float16, torch.bfloat16):
             checks.refuse_half(name, str(value.dtype))
+        if value.layout != torch.strided or value.is_meta:
+            raise TypeError(f"{name} must be a dense tensor that holds numbers, got {value!r}")
         if value.is_complex():
             raise TypeError(f"{name} must hold real numbers, got dtype {value.dtype}")
         if not value.is_floating_point():

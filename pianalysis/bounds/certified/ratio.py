@@ -79,7 +79,8 @@ def ratio_readings(
     (array([589.4618, 512.2167, 129.5873, 829.6529]), True)
     """
     check_spec(spec)
-    sizes = [checks.whole("windows", w, at_most=LONGEST_SEARCH) for w in np.atleast_1d(windows)]
+    given = np.atleast_1d(checks.array("windows", windows)).ravel()
+    sizes = [checks.whole("windows", w, at_most=LONGEST_SEARCH) for w in given]
     nan = float("nan")
     rows = []
     bits = 0
