@@ -10,6 +10,7 @@ alone; one that turns less than once is interpolated by the whole factor; a ramp
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,7 +213,7 @@ class YaRN(Scaled):
     def _pair_turning(self, turns: float) -> float:
         """Return the index of the pair, as a real number, that turns so often in the window."""
         spec = self.spec
-        length = math.log(spec.context_window / (2.0 * math.pi * turns))
+        length = math.log(min(spec.context_window / (2.0 * math.pi * turns), sys.float_info.max))
         return spec.rotary_dim * length / (2.0 * math.log(spec.base))
 
     def _ruled_attention(self) -> float:
@@ -254,9 +255,9 @@ def _ramp_over_turns(spec: RopeSpec, factor: float, low: float, high: float) -> 
 
 
 def _check_ramp(scheme: Scaled, low_name: str, high_name: str) -> None:
-    """Store both limits as floats; the lower must be below the upper."""
-    low = checks.real(low_name, getattr(scheme, low_name), at_least=1e-9, at_most=1e9)
-    high = checks.real(high_name, getattr(scheme, high_name), at_least=1e-9, at_most=1e9)
+    """Store both limits as floats; the lower must be positive and below the upper."""
+    low = checks.real(low_name, getattr(scheme, low_name), above=0.0, at_most=1e9)
+    high = checks.real(high_name, getattr(scheme, high_name), above=0.0, at_most=1e9)
     if low >= high:
         raise ValueError(f"{high_name} must be above {low_name}, got {high:g} and {low:g}")
     object.__setattr__(scheme, low_name, low)

@@ -107,8 +107,9 @@ def rope_facts(
 
 def _check_top_level(config: Mapping[str, Any]) -> None:
     """Refuse keys that look like RoPE settings but are none: they would have no effect."""
-    if config.get("alibi"):
-        raise ValueError("alibi must be false for a RoPE model, got True")
+    alibi = config.get("alibi")
+    if alibi is not None and alibi is not False:
+        raise ValueError(f"alibi must be false for a RoPE model, got {alibi!r}")
     for key in config:
         if key in READ or key in INERT:
             continue

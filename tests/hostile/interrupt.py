@@ -143,9 +143,9 @@ def main():
         root = pathlib.Path(name)
         prepare(root)
         whole, seconds = {}, {}
-        for turn in range(10**9):
-            if bar.n >= options.kills:
-                break
+        turn = done = 0
+        while done < options.kills:
+            turn += 1
             run = options.runs[turn % len(options.runs)]
             bar.set_description(run)
             out = root / f"{run}-{turn}"
@@ -156,9 +156,10 @@ def main():
                 whole[run] = contents(root / run)
             out.mkdir()
             moments = [rng.uniform(0.1, 1.0) for _ in range(rng.choice([1, 1, 2]))]
-            for moment in moments[: options.kills - bar.n]:
+            for moment in moments[: options.kills - done]:
                 killed = kill(line, moment * seconds[run])
                 counts[f"{run} {'killed' if killed else 'had ended'}"] += 1
+                done += 1
                 bar.update()
             place = f"--seed {options.seed}, turn {turn}: {run} killed at {moments}"
             try:

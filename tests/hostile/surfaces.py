@@ -272,8 +272,15 @@ def _positions(rng):
 
 
 _PIPELINES = list(PIPELINES)
-# The fields that are finite where others say "does not apply" (nan) or "overflows" (inf).
-_OPEN = {"ratio_readings": ("lower", "upper"), "phase_error": ("position", "pair")}
+# The fields that are finite where others say "does not apply" (nan), "overflows" (inf) or, of a
+# pair that stands still, how long a turn takes (inf).
+_OPEN = {
+    "ratio_readings": ("lower", "upper"),
+    "phase_error": ("position", "pair"),
+    "worst_case_score": ("value", "lower", "upper"),  # max_coefficient may be infinite
+    "worst_case_contrast": ("value", "lower", "upper"),
+    "scheme_profile": ("score_multiplier", "contrast_kept", "wavelength", "ratio", "unseen"),
+}
 _WORTHLESS = [0, -1, 2**60, 10**30, 1.5, "x", None, NAN]  # searches that have to be refused
 
 FUNCTIONS = {
@@ -372,13 +379,20 @@ def mutated_config(rng):
         if choice < 0.15:
             node.pop(key, None)
         elif choice < 0.5:
-            node[key] = rng.choice(ODD)
+            node[key] = _fresh(rng.choice(ODD))
         elif choice < 0.6:
-            node[rng.choice([1, None, "", ("a",), "rope_thetta", "factr"])] = rng.choice(ODD)
+            node[rng.choice([1, None, "", ("a",), "rope_thetta", "factr"])] = _fresh(
+                rng.choice(ODD)
+            )
         else:
             lists = [BASES, WINDOWS, DIMS, FACTORS, NAMES, fuzz_checkpoints.VALUES]
-            node[key] = rng.choice(rng.choice(lists))
+            node[key] = _fresh(rng.choice(rng.choice(lists)))
     return tree
+
+
+def _fresh(value):
+    """Return a dict or list anew: later mutations must not reach the ones drawn from."""
+    return copy.deepcopy(value) if type(value) in (dict, list) else value
 
 
 def configs(rng):

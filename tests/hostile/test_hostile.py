@@ -79,7 +79,6 @@ def test_killed_runs_end_as_if_undisturbed():
         lambda: pia.ratio_readings(SPEC, torch.ones(2, requires_grad=True) * 0.5),
         lambda: pia.score_coefficients(torch.eye(4).to_sparse(), torch.ones(4)),
         lambda: pia.theta_square_sum(float("nan")),
-        lambda: pia.YaRN(pia.RopeSpec(20, 1e6, 2**40), 2**40, beta_slow=1e-300),
         lambda: pia.YaRN(SPEC, 128, attention_factor=1e300),
         lambda: pia.LongRoPE(
             SPEC, 128, short_factor=[1] * 4, long_factor=[1] * 4, attention_factor=1e300
@@ -101,6 +100,11 @@ def test_killed_runs_end_as_if_undisturbed():
 def test_a_hostile_argument_is_refused(call):
     with pytest.raises((ValueError, TypeError), match="must"):
         call()
+
+
+def test_a_ramp_of_hardly_any_turns_exists():
+    scaled = pia.YaRN(pia.RopeSpec(20, 1e6, 2**40), 2**40, beta_slow=1e-300)
+    assert np.isfinite(scaled.frequencies).all()
 
 
 def test_a_base_beyond_float32_is_emulated_without_a_warning():
@@ -213,9 +217,9 @@ def refused(capfd, line):
     return capfd.readouterr().err.strip().splitlines()[-1]
 
 
-def test_evaluate_on_a_full_disk(model, tmp_path, capfd):
+def test_evaluate_on_a_full_disk(model, tmp_path, capsys):
     with full_disk(20):
-        assert "File too large" in refused(capfd, evaluation(model, tmp_path))
+        assert "File too large" in refused(capsys, evaluation(model, tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
