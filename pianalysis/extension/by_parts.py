@@ -213,7 +213,8 @@ class YaRN(Scaled):
     def _pair_turning(self, turns: float) -> float:
         """Return the index of the pair, as a real number, that turns so often in the window."""
         spec = self.spec
-        length = math.log(min(spec.context_window / (2.0 * math.pi * turns), sys.float_info.max))
+        share = spec.context_window / (2.0 * math.pi * turns)
+        length = math.log(min(max(share, sys.float_info.min), sys.float_info.max))
         return spec.rotary_dim * length / (2.0 * math.log(spec.base))
 
     def _ruled_attention(self) -> float:
@@ -256,8 +257,8 @@ def _ramp_over_turns(spec: RopeSpec, factor: float, low: float, high: float) -> 
 
 def _check_ramp(scheme: Scaled, low_name: str, high_name: str) -> None:
     """Store both limits as floats; the lower must be positive and below the upper."""
-    low = checks.real(low_name, getattr(scheme, low_name), above=0.0, at_most=1e9)
-    high = checks.real(high_name, getattr(scheme, high_name), above=0.0, at_most=1e9)
+    low = checks.real(low_name, getattr(scheme, low_name), above=0.0)
+    high = checks.real(high_name, getattr(scheme, high_name), above=0.0)
     if low >= high:
         raise ValueError(f"{high_name} must be above {low_name}, got {high:g} and {low:g}")
     object.__setattr__(scheme, low_name, low)
