@@ -126,8 +126,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         label="range over 64 integers",
         xlabel="span s (tokens)",
         ylabel="B(s)/d",
-        title=f"B(s) first falls below d at s = {np.ceil(wide.first_real):.0f}; "
-        f"{100 * wide.share_below:.1f}% of integers do",
+        title=f"B < d first at s = {np.ceil(wide.first_real):.0f}, "
+        f"then rarely ({100 * wide.share_below:.1f}%)",
     )
     marks.level(1.0, "B = d", ax=ax, at=0.02, above=False)
     with style.applied():

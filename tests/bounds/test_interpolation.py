@@ -196,7 +196,9 @@ def test_refusals(llama):
         pia.interpolation_bound(llama, 0.0, left=0.0, right=0.0)
     with pytest.raises(ValueError, match="left and right must broadcast"):
         pia.interpolation_bound(llama, [0.5, 0.5, 0.5], left=[0.0, 0.0])
-    with pytest.raises(ValueError, match=r"h must be a finite number at least 0 and at most 1e\+100, got -1"):
+    with pytest.raises(
+        ValueError, match=r"h must be a finite number at least 0 and at most 1e\+100, got -1"
+    ):
         pia.interpolation_bound(llama, 0.5, -1.0)
     with pytest.raises(ValueError, match="s must be finite"):
         pia.interpolation_bound(llama, math.nan)

@@ -30,7 +30,8 @@ def check_figures(figures, records):
                 assert any(labels) or shared
                 assert ax.get_title(loc="left") or ax.get_title() or shared
         assert figure.get_figwidth() <= style.TEXT_WIDTH
-    assert [line for stem in figures for line in panels.differences(stem, figures[stem])] == []
+    kept = [stem for stem in figures if not stem.startswith(panels.SMOKE)]
+    assert [line for stem in kept for line in panels.differences(stem, figures[stem])] == []
 
 
 def check_claims(name, claims, committed):
