@@ -64,7 +64,7 @@ def removed(ax):
 
 FAULTS = {
     "axis labels swapped": swapped,
-    "one label blanked": lambda ax: ax.set_ylabel(""),
+    "one label blanked": lambda ax: ax.set_xlabel(""),
     "the unit of a label": other_unit,
     "title removed": lambda ax: ax.set_title("", loc="left"),
     "all labels removed": removed,
