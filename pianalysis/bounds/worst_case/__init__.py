@@ -1,1 +1,21 @@
 """The exact worst case of a score that is bounded on the trained grid."""
+
+from pianalysis.bounds.worst_case.case import (
+    LARGEST_COEFFICIENT,
+    LARGEST_DIM,
+    LARGEST_GRID,
+    DualWeights,
+    WorstCase,
+    worst_case_contrast,
+    worst_case_score,
+)
+
+__all__ = [
+    "LARGEST_COEFFICIENT",
+    "LARGEST_DIM",
+    "LARGEST_GRID",
+    "DualWeights",
+    "WorstCase",
+    "worst_case_contrast",
+    "worst_case_score",
+]
