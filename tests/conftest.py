@@ -9,7 +9,9 @@ import pytest
 
 import pianalysis as pia
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "paper_repro")]
+TESTS = Path(__file__).parent
+SHARED = ("paper_repro", "checkpoints", "hostile")  # folders whose helpers tests import by name
+sys.path[:0] = [str(folder) for folder in (TESTS, *(TESTS / room for room in SHARED))]
 mpl.use("agg")
 
 ROOT = Path(__file__).parents[1]

@@ -94,8 +94,8 @@ FAULTS = {
     ),
     "YaRN's 2 pi dropped": (
         "extension/by_parts.py",
-        "(2.0 * math.pi * turns))",
-        "turns)",
+        "context_window / (2.0 * math.pi * turns)",
+        "context_window / turns",
         "extension/test_schemes.py",
     ),
     "YaRN never truncates": (
