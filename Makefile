@@ -12,7 +12,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -n 2 --dist worksteal
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help repro models test test-lowest lint check proofs notebooks bench wheel fuzz interrupt clean python
+.PHONY: help repro models test test-lowest lint check proofs notebooks bench wheel fuzz interrupt mutate clean python
 
 help:
 	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench      time the fast paths against their peers"
 	@echo "make fuzz       throw 100,000 random and mutated inputs at every public surface"
 	@echo "make interrupt  kill runs at 50 random moments; each must end as if undisturbed"
+	@echo "make mutate     change 2,000 operators, numbers and branches; nine in ten must be noticed"
 	@echo "make clean      remove .venv and caches"
 
 python:
@@ -96,6 +97,10 @@ fuzz: $(READY)
 
 interrupt: $(READY)
 	$(THREADS) $(BIN)/python tests/hostile/interrupt.py
+
+mutate: $(MODELS)
+	$(BIN)/python $(PIP) -c constraints.txt -e '.[mutate]'
+	$(THREADS) $(BIN)/python tests/mutants/mutate.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(WHEEL) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache

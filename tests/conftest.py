@@ -13,6 +13,7 @@ TESTS = Path(__file__).parent
 SHARED = ("paper_repro", "checkpoints", "hostile")  # folders whose helpers tests import by name
 sys.path[:0] = [str(folder) for folder in (TESTS, *(TESTS / room for room in SHARED))]
 mpl.use("agg")
+collect_ignore = ["mutants"]  # runs the tests, with a tool that only `make mutate` installs
 
 ROOT = Path(__file__).parents[1]
 

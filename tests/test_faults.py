@@ -1,10 +1,8 @@
 """Injected faults: each one-line change of a formula must make its tests fail."""
 
-import os
 import shutil
-import subprocess
-import sys
 
+import forked
 import pytest
 
 FAULTS = {
@@ -158,55 +156,55 @@ FAULTS = {
         "scores/kernels.py",
         "x * centre_re[b, j] - y * centre_im[b, j]",
         "x * centre_re[b, j] + y * centre_im[b, j]",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "one side of a block left out": (
         "scores/kernels.py",
         "away = abs(swing[r])",
         "away = swing[r]",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "conjugate on the query of a head": (
         "heads/layer.py",
         "query[m] * key[n].conj()",
         "query[m].conj() * key[n]",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "query heads on the wrong key-value head": (
         "heads/layer.py",
         "keys[index // group]",
         "keys[index % len(keys)]",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "range of spans ends one too late": (
         "heads/sweep.py",
         "starts.append(last * window - width)",
         "starts.append(last * window - width + 1)",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "softmax counts the moved key twice": (
         "heads/sampled.py",
         "(1.0 - own)[:, None] * np.exp(away)",
         "np.exp(away)",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "scaling left out of the softmax": (
         "heads/layer.py",
         "sweep.causal_log_sums(spec, heads.scaling * query,",
         "sweep.causal_log_sums(spec, query,",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "search looks at future keys": (
         "scores/kernels.py",
         "count = first + t + 1\n",
         "count = tokens\n",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "half-angle of the chord": (
         "heads/sampled.py",
         "2.0 * np.sin(spec.frequencies / 4.0) ** 2",
         "2.0 * np.sin(spec.frequencies / 2.0) ** 2",
-        "heads/test_statistics.py",
+        "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "bfloat16 cut instead of rounded": (
         "precision/formats.py",
@@ -242,7 +240,7 @@ FAULTS = {
         "precision/emulation.py",
         "2.1 * steps * furthest",
         "0.5 * steps * furthest",
-        "precision/test_phase_error.py",
+        "precision/test_phase_error.py::test_llama_by_naive_phases",
     ),
     "rotation turned the wrong way in the ball": (
         "precision/emulation.py",
@@ -320,28 +318,21 @@ FAULTS = {
         "planning/cost.py",
         "attention=6 * score",
         "attention=12 * score",
-        "planning/test_plan.py",
+        "planning/test_plan.py::test_operations_are_those_torch_counts",
     ),
 }
 
 
-def outcome(folder, root, test):
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    code = (
-        "import sys, pianalysis, pytest; assert pianalysis.__file__.startswith(sys.argv[1]);"
-        "sys.exit(pytest.main(sys.argv[2:]))"
-    )
-    config = str(root / "pyproject.toml")
-    options = ["-q", "-x", "-c", config, "-p", "no:cacheprovider"]
+@pytest.fixture(scope="module")
+def server():
+    with forked.Server() as server:
+        yield server
+
+
+def outcome(server, folder, root, test):
+    options = ["-q", "-x", "-c", str(root / "pyproject.toml"), "-p", "no:cacheprovider"]
     options += ["-o", "addopts=--import-mode=importlib"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder), *options, str(root / "tests" / test)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
+    return server.run(folder, [*options, str(root / "tests" / test)])
 
 
 @pytest.fixture
@@ -352,16 +343,16 @@ def copy(root, tmp_path):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_fault_is_caught(name, copy, root):
+def test_fault_is_caught(name, copy, root, server):
     file, before, after, test = FAULTS[name]
     path = copy / "pianalysis" / file
     source = path.read_text()
     assert source.count(before) == 1, f"{before!r} must occur once in {file}"
     path.write_text(source.replace(before, after))
-    status, output = outcome(copy, root, test)
+    status, output = outcome(server, copy, root, test)
     assert status == 1, output  # 1: tests ran and some failed; anything else is no evidence
 
 
-def test_the_unchanged_copy_passes(copy, root):
-    status, output = outcome(copy, root, "bounds/test_interpolation.py")
+def test_the_unchanged_copy_passes(copy, root, server):
+    status, output = outcome(server, copy, root, "bounds/test_interpolation.py")
     assert status == 0, output

@@ -19,7 +19,7 @@ from pianalysis.records import Record
 from pianalysis.rope import phases
 from pianalysis.rope.spec import RopeSpec
 
-LARGEST_WORK = 2**32  # spans times window times pairs
+LARGEST_WORK = 2**30  # spans times window times pairs times _COARSE: some seconds
 _COARSE = 4  # trial points a cell
 
 
@@ -68,7 +68,7 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
     Raises
     ------
     ValueError, TypeError
-        Spans outside [0, L'), more work than 2**32 terms, h of another length.
+        Spans outside [0, L'), more work than 2**30 terms, h of another length.
 
     Notes
     -----

@@ -53,7 +53,8 @@ def printed(parser: OneLineParser, run: Callable[[], int]) -> int:
     """Call what prints, up to its last byte; returns the exit status.
 
     A reader that has gone away (``| head``) ends it without a word, with the status of a process
-    that SIGPIPE ended; output that cannot be written, as on a full disk, is one line.
+    that SIGPIPE ended; output that cannot be written, as on a full disk, is one line. Ctrl-C is one
+    line and the status of SIGINT.
     """
     try:
         try:
@@ -68,6 +69,9 @@ def printed(parser: OneLineParser, run: Callable[[], int]) -> int:
         if isinstance(error, BrokenPipeError):
             return 128 + 13
         parser.error(f"the output could not be written: {error}")
+    except KeyboardInterrupt:
+        print(f"\n{parser.prog}: interrupted", file=sys.stderr)
+        return 128 + 2
 
 
 def arguments_of(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:

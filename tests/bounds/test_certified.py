@@ -231,6 +231,22 @@ def test_minimum_contains_a_brute_force_one(dim, base, start, stop):
     assert inside.any()
 
 
+@pytest.mark.parametrize(("dim", "base", "stop"), [(4, 16.0, 2e6), (256, 2.0, 1e4)])
+def test_too_many_equal_minima_leave_a_wide_answer_that_is_true(dim, base, stop):
+    spec = spec_of(dim, base)
+    found = minimum.smallest_abel_sum(spec, 0.0, stop)
+    sums = pia.abel_sum(spec, np.random.default_rng(5).uniform(0.0, stop, 200_000))
+    assert found.value.lower <= sums.min()
+    assert found.value.lower <= found.value.upper < sums.min() * 1.01
+    apart = found.location_upper[:-1] < found.location_lower[1:]
+    assert apart.all()
+    if dim == 4:  # B = 1 + 2 |cos(3 s / 8)|, least wherever the cosine vanishes
+        assert found.value.lower <= 1.0 <= found.value.upper
+        least = (2.0 * np.arange(int(stop * 3.0 / 8.0 / np.pi - 0.5)) + 1.0) * np.pi * 4.0 / 3.0
+        at = np.searchsorted(found.location_lower, least, side="right") - 1
+        assert (least <= found.location_upper[at] * (1.0 + 1e-15)).all()
+
+
 def test_ties_and_kinks_are_all_found():
     # B = 1 + 2 |cos((1 - theta_1) s / 2)|, theta_1 = 1/4: zero of the cosine at odd (4/3) pi.
     found = minimum.smallest_abel_sum(spec_of(4, 16.0), 0.5, 40.0)

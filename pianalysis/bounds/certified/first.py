@@ -196,7 +196,7 @@ def _first_in_balls(
                 below = min(below, middle)
             if right < below and certain.abel_ball(theta, flint.arb(right)) < limit:
                 below = right
-            cannot_cut = not left < middle < right or terms > MOST_BALL_TERMS
+            cannot_cut = not left < middle < right or terms > 4 * MOST_BALL_TERMS
             if below - left <= tolerance or (cannot_cut and below < np.inf):
                 name = f"first real span with B < {level!r} d"
                 return interval(name, spec, flint.arb(left).union(flint.arb(below)), FIRST_BITS)

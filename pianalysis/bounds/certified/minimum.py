@@ -28,7 +28,8 @@ from pianalysis.rope.balls import FIRST_BITS, enclose, exact_frequencies, interv
 from pianalysis.rope.spec import RopeSpec, check_spec
 
 BALL_TERMS = 1 << 15  # cells times pairs handed from float64 to balls
-MOST_BALL_TERMS = 1 << 20  # ... and evaluated there before the answer is left wide
+MOST_BALL_TERMS = 1 << 18  # ... and evaluated there before the answer is left wide
+MOST_FLOAT_TERMS = 1 << 24  # ... and kept in float64 while they become more, not fewer
 THINNEST = 2.0**-24  # cells of float64 are not cut further
 
 
@@ -92,9 +93,12 @@ def smallest_abel_sum(
         cells = halve(spec, cells)
         best = min(best, float(cells[3].min()) + error)
         cells = cells[:, cell_floor(cells, steepest, error) <= best]
-    value, pieces, bits = _minimum_in_balls(spec, cells[:2].T, start, stop, tolerance)
+    if cells.shape[1] * spec.pairs > MOST_BALL_TERMS:
+        value, pieces = _left_wide(cells, float(cell_floor(cells, steepest, error).min()), best)
+    else:
+        value, pieces = _minimum_in_balls(spec, cells[:2].T, start, stop, tolerance)
     lower, upper = np.array(pieces).T
-    enclosed = interval(f"min B on [{start!r}, {stop!r}]", spec, value, bits)
+    enclosed = interval(f"min B on [{start!r}, {stop!r}]", spec, value, FIRST_BITS)
     return SmallestAbelSum(spec, "reals", start, stop, enclosed, lower, upper)
 
 
@@ -163,7 +167,7 @@ def worth_halving(cells: FloatArray, before: float, pairs: int) -> bool:
     halving makes them more.
     """
     count, few = cells.shape[1], BALL_TERMS // pairs
-    stalled = count >= before and count <= 16 * few
+    stalled = count >= before and (count <= 4 * few or count * pairs > MOST_FLOAT_TERMS)
     return bool(count > few and not stalled and cells[1, 0] - cells[0, 0] > THINNEST)
 
 
@@ -177,9 +181,21 @@ def halve(spec: RopeSpec, cells: FloatArray) -> FloatArray:
     return np.stack([lower, upper], axis=2).reshape(4, -1)
 
 
+def _left_wide(
+    cells: FloatArray, floor: float, best: float
+) -> tuple[Any, list[tuple[float, float]]]:
+    """Answer with what float64 has proved: B is all but flat, and the cells are too many."""
+    import flint
+
+    left, right = cells[:2]
+    apart = np.flatnonzero(left[1:] > right[:-1])
+    pieces = zip(left[np.append(0, apart + 1)], right[np.append(apart, -1)], strict=True)
+    return flint.arb(floor).union(flint.arb(best)), list(pieces)
+
+
 def _minimum_in_balls(
     spec: RopeSpec, cells: FloatArray, start: float, stop: float, tolerance: float
-) -> tuple[Any, list[tuple[float, float]], int]:
+) -> tuple[Any, list[tuple[float, float]]]:
     """Finish the search on ``cells``, which are known to hold every minimiser."""
     import flint
 
@@ -189,7 +205,6 @@ def _minimum_in_balls(
         work = [(float(x), float(y)) for x, y in cells]
         terms = 0
         while True:
-            final = terms > MOST_BALL_TERMS or all(y - x <= tolerance for x, y in work)
             kept: list[tuple[float, float, Any]] = []
             for left, right in work:
                 lowest, value, slope = on_cell(theta, left, right)
@@ -204,7 +219,8 @@ def _minimum_in_balls(
                     kept.append((left, right, lowest))
             terms += len(work) * spec.pairs
             kept = [cell for cell in kept if not cell[2] > best]
-            if final:
+            thin = all(right - left <= tolerance for left, right, _ in kept)
+            if thin or terms + 2 * len(kept) * spec.pairs > MOST_BALL_TERMS:
                 break
             work = []
             for left, right, _ in kept:
@@ -216,7 +232,7 @@ def _minimum_in_balls(
         lowest = kept[0][2].lower()
         for cell in kept[1:]:
             lowest = lowest.min(cell[2].lower())
-        return lowest.union(best), _merge([cell[:2] for cell in kept]), FIRST_BITS
+        return lowest.union(best), _merge([cell[:2] for cell in kept])
 
 
 def on_cell(theta: list[Any], left: float, right: float) -> tuple[Any, Any, Any]:

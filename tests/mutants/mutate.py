@@ -1,0 +1,256 @@
+"""Mutation testing: change one operator, number or branch, and ask whether a test notices.
+
+    python tests/mutants/mutate.py --mutants 2000 --seed 0
+
+Cosmic Ray's default operators list every mutant of the theory's files (SUBJECTS); a seeded sample
+of them is tried, each in a copy of the tree, by the tests that run the mutated line: the fastest
+first, until one fails or a minute of tests (as timed before) has passed. Every mutant that compiles
+counts, an equivalent one as survivor; one that runs five times as long as its tests is killed.
+Tests that compare digests of sources are not asked: they would see any edit. An interrupted run
+goes on where it was. The record, survivors.json, keeps the reasons written into it by hand.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+import xml.etree.ElementTree as ElementTree
+
+from cosmic_ray.commands.init import _all_work_items
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+from tqdm import tqdm
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+import forked  # noqa: E402
+
+RECORD = pathlib.Path(__file__).parent / "survivors.json"
+ROOMS = ("rope", "extension", "scores", "bounds", "precision")
+SUBJECTS = (
+    *(f"pianalysis/{room}" for room in ROOMS),
+    "paper_repro/ledger.py",
+    "paper_repro/tables.py",
+)
+TESTS = (
+    *(f"{folder}/{room}" for room in (*ROOMS, "comparison") for folder in ("tests", "pianalysis")),
+    "tests/paper_repro/test_tables.py",
+    "tests/paper_repro/test_evidence.py",
+    "tests/paper_repro/test_runner.py",
+    "tests/test_records.py",
+)
+# Compare digests of sources, or runs of hours with theirs.
+UNASKED = ("test_a_killed_run", "test_check_recomputes", "test_provenance_names")
+SECONDS, PATIENCE, MOST_TESTS = 60.0, 5.0, 300
+QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+
+
+def subjects(root):
+    for name in SUBJECTS:
+        path = root / name
+        yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def mutants(root):
+    """Every mutant of the subjects: file, operator, its occurrence, first line."""
+    for item in _all_work_items(list(subjects(root)), {}):
+        (one,) = item.mutations
+        file = str(pathlib.Path(one.module_path).relative_to(root))
+        yield {"file": file, "operator": one.operator_name, "occurrence": one.occurrence,
+               "line": one.start_pos[0], "function": one.definition_name or ""}  # fmt: skip
+
+
+def mutated(root, mutant):
+    """The file's text with the mutant in it, or None where that is no Python."""
+    before = (root / mutant["file"]).read_text()
+    after = mutate_code(before, get_operator(mutant["operator"])(), mutant["occurrence"])
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(after, mutant["file"], "exec")
+    except (SyntaxError, TypeError):
+        return None
+    return None if after == before else after
+
+
+def drawn(root, seed):
+    """Every mutant in a seeded order."""
+    every = list(mutants(root))
+    random.Random(seed).shuffle(every)
+    return every
+
+
+def difference(before, after):
+    """The first line that differs, before and after."""
+    pairs = zip(before.splitlines(), after.splitlines(), strict=False)
+    return next(({"before": b.strip(), "after": a.strip()} for b, a in pairs if a != b), {})
+
+
+def measure(root, cache):
+    """Run the tests once: which lines each runs, and how long it takes."""
+    settings = cache / "coverage.ini"
+    settings.write_text(
+        f"[run]\nsource =\n    pianalysis\n    paper_repro\ndata_file = {cache / 'lines'}\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += ["--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report="]
+    command += [f"--junitxml={cache / 'times.xml'}", *TESTS]
+    subprocess.run(command, cwd=root, check=True, env=surroundings(root), stdout=sys.stderr)
+
+
+def surroundings(root):
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return {**os.environ, **one, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def evidence(root, cache):
+    """(file -> line -> tests), (test -> seconds), by the measured run."""
+    import coverage
+
+    seconds = {}
+    for case in ElementTree.parse(cache / "times.xml").iter("testcase"):
+        if (
+            case.find("failure") is None
+            and case.find("error") is None
+            and case.find("skipped") is None
+        ):
+            key = (case.get("classname"), case.get("name"))
+            seconds[key] = float(case.get("time"))
+    data = coverage.CoverageData(str(cache / "lines"))
+    data.read()
+    lines, timed = {}, {}
+    for file in data.measured_files():
+        name = str(pathlib.Path(file).relative_to(root))
+        of = lines[name] = collections.defaultdict(set)
+        for line, contexts in data.contexts_by_lineno(file).items():
+            for context in contexts:
+                test = context.rpartition("|")[0]
+                path, _, inner = test.partition("::")
+                took = seconds.get((path.removesuffix(".py").replace("/", "."), inner))
+                if took is not None and not any(word in test for word in UNASKED):
+                    of[line].add(test)
+                    timed[test] = took
+    return lines, timed
+
+
+def asked(mutant, lines, seconds):
+    """The tests that run the line, or the file where none does by name; fastest first, a minute."""
+    of = lines.get(mutant["file"], {})
+    tests = of.get(mutant["line"]) or set().union(*of.values())
+    chosen, spent = [], 0.0
+    for test in sorted(tests, key=lambda test: (seconds[test], test))[:MOST_TESTS]:
+        spent += seconds[test]
+        if chosen and spent > SECONDS:
+            break
+        chosen.append(test)
+    return chosen, spent
+
+
+def work(root, cache, todo, number):
+    """Try a share of the mutants in a copy of the tree; a line a result."""
+    copy = cache / f"tree-{number}"
+    shutil.rmtree(copy, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".git", ".venv*", "*.egg-info", ".*_cache")
+    shutil.copytree(root, copy, ignore=ignored)
+    with (cache / f"results-{number}.jsonl").open("a") as results, forked.Server() as server:
+        for mutant, tests, seconds in todo:
+            path, original = copy / mutant["file"], (root / mutant["file"]).read_text()
+            status, text = "no Python", mutated(root, mutant)
+            if text is not None:
+                path.write_text(text)
+                limit = 30.0 + PATIENCE * seconds
+                status = server.run(copy, [*QUIET, *tests], limit)[0] if tests else 0
+                path.write_text(original)
+            result = {**mutant, **difference(original, text or ""), "status": status}
+            print(json.dumps(result), file=results, flush=True)
+
+
+def finished(cache, chosen):
+    """Results so far, in the order in which they were drawn."""
+    known = {}
+    for path in cache.glob("results-*.jsonl"):
+        for line in path.read_text().splitlines():
+            result = json.loads(line)
+            known[key(result)] = result
+    return [known[key(mutant)] for mutant in chosen if key(mutant) in known]
+
+
+def key(mutant):
+    return tuple(mutant[name] for name in ("file", "operator", "occurrence"))
+
+
+def record(results, total, seed):
+    """Counts by file and by operator, and the survivors with the reasons already written."""
+    reasons = {}
+    if RECORD.exists():
+        for each in json.loads(RECORD.read_text())["survivors"]:
+            reasons[each["file"], each["before"], each["after"]] = each["why"]
+    survivors = [
+        {"file": r["file"], "line": r["line"], "before": r["before"], "after": r["after"],
+         "why": reasons.get((r["file"], r["before"], r["after"]), "")}
+        for r in results if r["status"] == 0
+    ]  # fmt: skip
+
+    def share(name):
+        groups = collections.defaultdict(list)
+        for result in results:
+            group = result[name].rpartition("/")[2] if name == "operator" else result[name]
+            groups[group].append(result["status"] != 0)
+        return {group: f"{sum(of)} of {len(of)}" for group, of in sorted(groups.items())}
+
+    killed = sum(result["status"] != 0 for result in results)
+    survivors.sort(key=lambda each: (each["file"], each["line"], each["after"]))
+    return {
+        "mutants": total, "sampled": len(results), "seed": seed, "killed": killed,
+        "share": round(killed / len(results), 4), "by_file": share("file"),
+        "by_operator": share("operator"), "survivors": survivors,
+    }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--mutants", type=int, default=2000, help="how many to try (2000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cache", type=pathlib.Path, default=ROOT / ".venv" / "mutants",
+                        help="measured lines and results; delete it after an edit")  # fmt: skip
+    args = parser.parse_args()
+    args.cache.mkdir(parents=True, exist_ok=True)
+    if not (args.cache / "times.xml").exists():
+        measure(ROOT, args.cache)
+    lines, seconds = evidence(ROOT, args.cache)
+    every = drawn(ROOT, args.seed)
+    chosen = every[: args.mutants + args.mutants // 10]  # some are no Python
+    known = {key(result) for result in finished(args.cache, chosen)}
+    todo = [(m, *asked(m, lines, seconds)) for m in chosen if key(m) not in known]
+    workers = []
+    for number in range(args.workers if todo else 0):
+        child = os.fork()
+        if not child:
+            work(ROOT, args.cache, todo[number :: args.workers], number)
+            os._exit(0)
+        workers.append(child)
+    with tqdm(total=len(chosen), initial=len(known), unit="mutant") as bar:
+        while workers:
+            time.sleep(5.0)
+            workers = [w for w in workers if os.waitpid(w, os.WNOHANG)[0] == 0]
+            bar.n = len(finished(args.cache, chosen))
+            bar.refresh()
+    results = [r for r in finished(args.cache, chosen) if r["status"] != "no Python"]
+    results = results[: args.mutants]
+    found = record(results, len(every), args.seed)
+    RECORD.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"{found['killed']} of {found['sampled']} killed ({found['share']:.1%}); {RECORD}")
+    return 0 if found["share"] >= 0.9 and len(results) == args.mutants else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
