@@ -52,7 +52,7 @@ def _run(parser: OneLineParser, arguments: Sequence[str] | None) -> int:
             here = options.out == "figures" and readme.exists()
             runner.run(options.items, folder, options.seed, readme if here else None, options.tier)
             return 0
-        lines = runner.check(folder)
+        lines, notes = runner.check(folder), runner.older(folder)
     except BrokenPipeError:
         raise
     except (ValueError, TypeError, OSError) as error:
@@ -60,7 +60,7 @@ def _run(parser: OneLineParser, arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print("paper_repro: interrupted; finished files are whole, run again", file=sys.stderr)
         return 130
-    for line in lines:
+    for line in notes + lines:
         print(line)
     print(f"{len(lines)} verdicts changed" if lines else "every verdict stands")
     return 1 if lines else 0

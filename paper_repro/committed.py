@@ -14,15 +14,17 @@ from pianalysis import checks
 FOLDER = Path(__file__).resolve().parents[1] / "figures"
 
 
-def columns(stem: str) -> dict[str, Any]:
+def columns(stem: str, folder: Path | None = None) -> dict[str, Any]:
     """Return the table of one record: float64 arrays, or tuples of strings where text stands.
+
+    ``folder`` is another than figures/ of this project.
 
     Raises
     ------
     ValueError
         The record is not there: it is generated, see the message. Or it is no table.
     """
-    path = _path(stem, "csv")
+    path = _path(stem, "csv", folder)
     try:
         with path.open(encoding="utf-8", newline="") as handle:
             header, *rows = csv.reader(handle)
@@ -33,9 +35,9 @@ def columns(stem: str) -> dict[str, Any]:
     return {name: _numbers(tuple(row[index] for row in rows)) for index, name in enumerate(header)}
 
 
-def summary(stem: str) -> dict[str, Any]:
+def summary(stem: str, folder: Path | None = None) -> dict[str, Any]:
     """Return what stands beside the table: inputs, summary values and provenance."""
-    path = _path(stem, "json")
+    path = _path(stem, "json", folder)
     try:
         body = json.loads(
             path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite
@@ -51,8 +53,8 @@ def _finite(text: str) -> float:
     return checks.real("every number", float(text))
 
 
-def _path(stem: str, kind: str) -> Path:
-    path = FOLDER / f"{stem}.{kind}"
+def _path(stem: str, kind: str, folder: Path | None) -> Path:
+    path = (folder or FOLDER) / f"{stem}.{kind}"
     if not path.is_file():
         raise ValueError(
             f"stem must name a committed record, got {stem!r}; python -m paper_repro run makes them"

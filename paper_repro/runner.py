@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import io
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from paper_repro import ledger, sources
+from paper_repro import committed, ledger, sources
 from pianalysis import checks
 from pianalysis.pictures import style
 from pianalysis.records import Record, alone, clear_drafts, write_atomic
@@ -145,11 +146,31 @@ def _recorded(folder: Path) -> list[ledger.Claim]:
 
 
 def check(folder: Path) -> list[str]:
-    """Recompute every claim; return one line for each verdict that no longer matches."""
-    committed = ledger.read(folder)
+    """Recompute every claim; return one line for each verdict that no longer matches.
+
+    Of a run of hours the first steps are done again, and a line says what they no longer give.
+    """
+    recorded = ledger.read(folder)
     computed: list[ledger.Claim] = []
+    lines: list[str] = []
     with tqdm(ITEMS, unit="item", disable=None) as bar:
         for name in bar:
             bar.set_description(name)
-            computed += load(name).claims(compute(name))
-    return ledger.differences(committed, computed)
+            item = load(name)
+            computed += item.claims(compute(name))
+            if hasattr(item, "replayed"):
+                lines += item.replayed()
+    return ledger.differences(recorded, computed) + lines
+
+
+def older(folder: Path) -> list[str]:
+    """Return one line for each item with records that sources made which have changed since."""
+    stems: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*.json")):
+        if not path.with_suffix(".svg").is_file():
+            continue  # the ledger itself
+        source = committed.summary(path.stem, folder).get("provenance", {})
+        name = (re.findall(r" run (\w+)", source.get("command", "")) or [""])[0]
+        if name in ITEMS and source.get("sources_sha256") != sources.digest(load(name).__name__):
+            stems.setdefault(name, []).append(path.stem)
+    return [f"{name}: made by older sources: {', '.join(of)}" for name, of in stems.items()]

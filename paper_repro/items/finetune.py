@@ -35,6 +35,13 @@ def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
     return {f"finetune_{tier}_{kind}": record for kind, record in made.items()}
 
 
+def replayed() -> list[str]:
+    """Do the first steps of the committed run of hours again; return a line a difference."""
+    from paper_repro.small_scale.replay import replay
+
+    return replay("cpu")
+
+
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw each reading by case, and the tables as text."""
     return {stem: _PICTURES[stem.rpartition("_")[2]](record) for stem, record in records.items()}

@@ -132,8 +132,6 @@ class Training(Record):
 
     tier: str
     setting: dict[str, Any]
-    tokens_per_second: dict[str, float]
-    share_of_peak: dict[str, float]
     case: tuple[str, ...]
     step: FloatArray
     loss: FloatArray
@@ -174,8 +172,6 @@ def run_tier(name: str, folder: Path, seed: int = 0) -> dict[str, Record]:
         "loss": Training(
             tier=name,
             setting=setting,
-            tokens_per_second={unit["case"]: unit["tokens_per_second"] for unit in units},
-            share_of_peak={unit["case"]: unit["share_of_peak"] for unit in units},
             **columns([row for unit in units for row in unit["losses"]]),
         )
     }
@@ -187,6 +183,22 @@ def run_tier(name: str, folder: Path, seed: int = 0) -> dict[str, Record]:
     return records
 
 
+def recipe(tier: Tier, case: Case, *, steps: int) -> Recipe:
+    """Return how a case is trained for so many steps: its first ones do not depend on them."""
+    target = case.factor * preset(PRESET).context_window
+    length = tier.sequence_length or target
+    return Recipe(
+        scheme=case.scheme,
+        target=target,
+        steps=steps,
+        sequence_length=length,
+        batch=tier.batch_tokens // length,
+        gap=length < target,
+        recall_share=case.recall_share,
+        seed=case.seed,
+    )
+
+
 def _case(tier: Tier, case: Case, folder: Path) -> dict[str, Any]:
     """Return a case's rows, from the store where it was finished before."""
     store = FolderStore(folder / "parts")
@@ -195,25 +207,13 @@ def _case(tier: Tier, case: Case, folder: Path) -> dict[str, Any]:
     key = json.dumps([sources.digest(__name__), MODEL, about], sort_keys=True)
     if key in store:
         return store[key]
-    spec = preset(PRESET)
-    target = case.factor * spec.context_window
-    length = tier.sequence_length or target
-    recipe = Recipe(
-        scheme=case.scheme,
-        target=target,
-        steps=case.steps,
-        sequence_length=length,
-        batch=tier.batch_tokens // length,
-        gap=length < target,
-        recall_share=case.recall_share,
-        seed=case.seed,
-    )
+    window, asked_for = preset(PRESET).context_window, recipe(tier, case, steps=case.steps)
     work = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
     steps = [step for step in tier.read_at if step <= case.steps]
-    record = finetune(MODEL, recipe, work, corpus=default_corpus, save_at=steps)
+    record = finetune(MODEL, asked_for, work, corpus=default_corpus, save_at=steps)
     unit: dict[str, Any] = {
         "case": case.label,
-        "window": spec.context_window,
+        "window": window,
         "tokens_per_second": record.tokens_per_second,
         "share_of_peak": record.share_of_peak,
         "losses": [
@@ -223,10 +223,8 @@ def _case(tier: Tier, case: Case, folder: Path) -> dict[str, Any]:
         "rows": {kind: [] for kind in READINGS},
     }
     for step in steps:
-        checkpoint = open_checkpoint(
-            checkpoint_folder(work, step), original_length=spec.context_window
-        )
-        reader = Reader(checkpoint, target, store, gap=recipe.gap)
+        checkpoint = open_checkpoint(checkpoint_folder(work, step), original_length=window)
+        reader = Reader(checkpoint, asked_for.target, store, gap=asked_for.gap)
         last = step == case.steps
         ends = last or step == 0
         asked = {
@@ -243,7 +241,7 @@ def _case(tier: Tier, case: Case, folder: Path) -> dict[str, Any]:
         for kind, arguments in asked.items():
             if arguments is not None:
                 rows = getattr(reader, kind)(*arguments)
-                at = {"case": case.label, "target": target, "step": step}
+                at = {"case": case.label, "target": asked_for.target, "step": step}
                 unit["rows"][kind] += [{**at, **row} for row in rows]
     store[key] = unit
     shutil.rmtree(work, ignore_errors=True)

@@ -8,9 +8,9 @@ import tiny
 import torch
 
 import pianalysis as pia
-from paper_repro import runner
+from paper_repro import committed, runner
 from paper_repro.items import finetune as item
-from paper_repro.small_scale import experiment, readings
+from paper_repro.small_scale import experiment, readings, replay
 from paper_repro.small_scale.experiment import Case, Tier
 from paper_repro.small_scale.readings import Reader
 from pianalysis.evaluation import forward
@@ -131,6 +131,34 @@ def test_a_stopped_run_goes_on_to_the_same_records(small, tmp_path, monkeypatch)
     trained = len(calls)
     experiment.run_tier("quick", small)
     assert len(calls) == trained  # nothing is read twice
+
+
+@pytest.mark.parametrize(
+    "fault", [None, "a loss", "a likelihood", "the learning rate", "the text read"]
+)
+def test_the_first_steps_of_a_committed_run_are_replayed(small, tmp_path, monkeypatch, fault):
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    monkeypatch.setattr(committed, "FOLDER", figures)
+    for kind, record in experiment.run_tier("quick", small).items():
+        record.save(figures / f"finetune_quick_{kind}", {})
+    if fault in ("a loss", "a likelihood"):
+        path = figures / f"finetune_quick_{'loss' if fault == 'a loss' else 'likelihood'}.csv"
+        table = path.read_text().splitlines()
+        cells = table[1].split(",")
+        place = table[0].split(",").index("loss" if fault == "a loss" else "nats")
+        cells[place] = str(float(cells[place]) * 1.001)
+        path.write_text("\n".join([table[0], ",".join(cells), *table[2:]]) + "\n")
+    if fault == "the learning rate":
+        made = experiment.recipe
+        monkeypatch.setattr(
+            experiment, "recipe", lambda *a, **k: replace(made(*a, **k), learning_rate=0.01)
+        )
+    if fault == "the text read":
+        monkeypatch.setattr(readings, "default_text", lambda: TEXT.replace("clocks", "bells"))
+    lines = replay.replay("quick")
+    kind = {None: [], "a loss": ["loss"], "the learning rate": ["loss"]}.get(fault, ["likelihood"])
+    assert [line.split(":")[0] for line in lines] == [f"finetune_quick_{k}" for k in kind]
 
 
 def test_tiers_are_named():

@@ -150,6 +150,29 @@ def test_check_recomputes_and_notices(committed, tmp_path, capsys, monkeypatch):
     assert "invented: recorded, but no item computes it" in out
 
 
+def test_records_of_older_sources_are_named(tmp_path):
+    runner.run(["fig1"], tmp_path)
+    assert runner.older(tmp_path) == []
+    path = tmp_path / "fig1.json"
+    body = json.loads(path.read_text())
+    body["provenance"]["sources_sha256"] = "0" * 64
+    path.write_text(json.dumps(body))
+    assert runner.older(tmp_path) == ["fig1: made by older sources: fig1"]
+
+
+def test_no_record_holds_what_a_clock_said(root):
+    def keys(body):
+        if isinstance(body, dict):
+            yield from body
+            for each in body.values():
+                yield from keys(each)
+
+    for path in (root / "figures").glob("*.json"):
+        body = json.loads(path.read_text())
+        timed = [k for k in keys(body) if re.search("second|peak$|threads|duration|elapsed", k)]
+        assert not timed, (path.name, timed)
+
+
 def test_unknown_verdicts_are_refused():
     with pytest.raises(ValueError, match="verdict must be one of"):
         ledger.Claim(
