@@ -5,7 +5,6 @@ import warnings
 
 import numpy as np
 
-
 SHARES = (3.0, 0.3, -1.0)
 
 
