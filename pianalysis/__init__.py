@@ -15,6 +15,7 @@ from pianalysis.bounds.interpolation import (
 )
 from pianalysis.bounds.ratio import bound_ratio
 from pianalysis.bounds.worst_case.case import WorstCase, worst_case_contrast, worst_case_score
+from pianalysis.bounds.worst_case.closed_form import worst_case_bound
 from pianalysis.comparison.profile import (
     SchemeProfile,
     critical_base,
@@ -93,6 +94,7 @@ __all__ = [
     "score_coefficients",
     "smallest_abel_sum",
     "theta_square_sum",
+    "worst_case_bound",
     "worst_case_contrast",
     "worst_case_score",
 ]

@@ -9,6 +9,7 @@ from pianalysis.bounds.worst_case.case import (
     worst_case_contrast,
     worst_case_score,
 )
+from pianalysis.bounds.worst_case.closed_form import worst_case_bound
 
 __all__ = [
     "LARGEST_COEFFICIENT",
@@ -16,6 +17,7 @@ __all__ = [
     "LARGEST_GRID",
     "DualWeights",
     "WorstCase",
+    "worst_case_bound",
     "worst_case_contrast",
     "worst_case_score",
 ]

@@ -241,14 +241,19 @@ def _checked(
             f"context_window must be at least the rotary dimension {dim} when max_coefficient is "
             f"infinite, or the score is unbounded, got {window}"
         )
-    model = spec if extension is None else extension
+    return span, max_coefficient, check_extension(spec, extension)
+
+
+def check_extension(spec: RopeSpec, extension: Any) -> Rotary:
+    """Return the model a score is read with: ``extension``, one of ``spec``, or the spec itself."""
+    model: Rotary = spec if extension is None else extension
     if not all(hasattr(model, n) for n in ("frequencies", "frequencies_tail", "attention_factor")):
         raise TypeError(f"extension must be an extension or a RopeSpec, got {extension!r}")
     if getattr(model, "spec", spec) != spec:
         raise ValueError(f"extension must be one of spec {spec}, got {extension}")
     if np.shape(model.frequencies) != (spec.pairs,):
         raise ValueError(f"extension must have {spec.pairs} frequencies, got {extension}")
-    return span, max_coefficient, model
+    return model
 
 
 def _record(

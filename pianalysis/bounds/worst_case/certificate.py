@@ -138,24 +138,34 @@ def feasible(
     raise ArithmeticError(f"no feasible rounding of h at {bits} bits for {spec}")
 
 
+def residuals(spec: RopeSpec, terms: list[Any], weights: FloatArray, bits: int) -> list[Any]:
+    """Return c_j - sum_n w_n e^{i theta_j n} as acb balls, for any weights w (L,)."""
+    import flint
+
+    tables = grid_tables(spec, bits)
+    with flint.ctx.workprec(bits):
+        padded = np.zeros(len(tables.anchors) * tables.width)
+        padded[: weights.size] = weights
+        table = flint.arb_mat(len(tables.anchors), tables.width, padded.tolist())
+        real = (table * tables.cosines.transpose()).tolist()
+        imaginary = (table * tables.sines.transpose()).tolist()
+        rests = list(terms)
+        for anchors, cosines, sines in zip(tables.anchors, real, imaginary, strict=True):
+            for j, anchor in enumerate(anchors):
+                rests[j] -= anchor * flint.acb(cosines[j], sines[j])
+    return rests
+
+
 def dual_bound(
     spec: RopeSpec, terms: list[Any], weights: FloatArray, max_coefficient: float, bits: int
 ) -> Any:
     """Return sum|w_n| + H sum_j |c_j - sum_n w_n e^{i theta_j n}| as an Arb ball, for any w."""
     import flint
 
-    tables = grid_tables(spec, bits)
+    rests = residuals(spec, terms, weights, bits)
     with flint.ctx.workprec(bits):
-        total = sum((abs(_number(float(w))) for w in weights), flint.arb(0))
-        padded = np.zeros(len(tables.anchors) * tables.width)
-        padded[: weights.size] = weights
-        table = flint.arb_mat(len(tables.anchors), tables.width, [float(w) for w in padded])
-        real = (table * tables.cosines.transpose()).tolist()
-        imaginary = (table * tables.sines.transpose()).tolist()
-        for j, term in enumerate(terms):
-            rest = term
-            for p, row in enumerate(tables.anchors):
-                rest -= row[j] * flint.acb(real[p][j], imaginary[p][j])
+        total = sum((abs(_number(w)) for w in weights[weights != 0].tolist()), flint.arb(0))
+        for rest in rests:
             total += _number(max_coefficient) * rest.abs_upper()
     return total
 
