@@ -38,7 +38,7 @@ ITEMS = (
     "finetune",
     "tables",
 )
-_VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "clarabel", "sympy")
+_VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "sympy")
 # Neither the clock nor the program's own name: same record, same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},

@@ -16,7 +16,7 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import ComplexArray, FloatArray
-from pianalysis.bounds.worst_case.certificate import downward, upward
+from pianalysis.bounds.worst_case.certificate import Trained, downward, upward
 from pianalysis.bounds.worst_case.programme import BITS, BothSides, Objective, solve
 from pianalysis.records import Record
 from pianalysis.rope.phases import Rotary
@@ -26,6 +26,7 @@ LARGEST_GRID = 2**22  # L d: the solver's matrix holds that many float64, in thr
 LARGEST_DIM = 256
 LARGEST_COEFFICIENT = 1e9
 _GAP = 1e-3
+_WIDEST = 1e6  # the largest trained limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class DualWeights(Record):
 class WorstCase(Record):
     """The worst score or contrast at one span: ``lower`` <= maximum <= ``upper``, both proved.
 
-    ``quantity`` is "score" or "contrast", the step from ``span`` to the next. ``coefficients`` are
+    ``quantity`` is "score" or "contrast", the step from ``span`` to the next; ``trained`` is
+    (-l, u), the limits of the scores on the grid. ``rounds`` counts steps of the solver.
+    ``coefficients`` are
     feasible and attain ``value``. Where float64 cannot hold them (H above 1e7), ``digits`` has the
     decimals, "Re Im" a pair, and ``coefficients`` their rounding.
     ``status`` names what fixed the maximum: "coefficients" (only |h_j| <= H binds), "grid point"
@@ -55,6 +58,7 @@ class WorstCase(Record):
     quantity: str
     span: float
     max_coefficient: float
+    trained: tuple[float, float]
     status: str
     certificate: str
     bits: int
@@ -85,16 +89,23 @@ class WorstCase(Record):
 
 
 def worst_case_score(
-    spec: RopeSpec, s: float, *, max_coefficient: float, extension: Rotary | None = None
+    spec: RopeSpec,
+    s: float,
+    *,
+    max_coefficient: float,
+    extension: Rotary | None = None,
+    trained: tuple[float, float] = (-1.0, 1.0),
 ) -> WorstCase:
-    r"""Return the largest |a(s)| when |a(n)| <= 1 at n = 0..L-1 and |h_j| <= H, certified.
+    r"""Return the largest a'(s) when -l <= a(n) <= u at n = 0..L-1 and |h_j| <= H, certified.
 
     .. math::
         \max_h \; f^2\, \mathrm{Re} \sum_j h_j e^{i \theta'_j s} \quad\text{subject to}\quad
-        \Bigl|\mathrm{Re} \sum_j h_j e^{i \theta_j n}\Bigr| \le 1,\; |h_j| \le H
+        -l \le \mathrm{Re} \sum_j h_j e^{i \theta_j n} \le u,\; |h_j| \le H
 
     with the extension's frequencies theta' and attention factor f in the objective, the spec's own
-    on the grid. The feasible set is symmetric, so this is also the largest |a|.
+    on the grid. With l = u = 1, as by default, the feasible set is symmetric and this is also the
+    largest |a'|. Trained scores far away are often large and negative, and a large positive one
+    does the harm: l above u then asks what such a head can do. It bounds a', no longer |a'|.
 
     Parameters
     ----------
@@ -106,13 +117,15 @@ def worst_case_score(
         H, above 0: at most 1e9, or ``math.inf`` for no limit (then L >= d is needed).
     extension : extension, optional
         Scheme the score is read with; by default the spec itself.
+    trained : pair of float
+        (-l, u), the limits of the trained scores: below 0 and above 0, from 1e-6 to 1e6 in size.
 
     Returns
     -------
     WorstCase. ``lower``: the returned h, every grid point and every |h_j| checked in ball
     arithmetic. ``upper``: from dual weights w, for which weak duality gives
 
-    .. math:: \sum_n |w_n| + H \sum_j
+    .. math:: u \sum_n w_n^+ + l \sum_n w_n^- + H \sum_j
               \Bigl|f^2 e^{i \theta'_j s} - \sum_n w_n e^{i \theta_j n}\Bigr|,
 
     evaluated in balls. Both hold whatever the solver did.
@@ -121,15 +134,17 @@ def worst_case_score(
     ------
     ValueError, TypeError
         Before any work, naming the argument: H not above 0, NaN, a window too long for memory, or
-        shorter than d when H is infinite (the score is then unbounded).
+        shorter than d when H is infinite (the score is then unbounded); trained limits that do not
+        lie on both sides of 0.
 
     Notes
     -----
     *Assumes* nothing about the head but the two limits. *Tight*: the maximum is attained; the two
-    sides agree to about 1e-9 up to H = 10 and 1e-6 at 10^6. *Vacuous* outside the window for
+    sides agree to about 1e-8 up to H = 10^4 and 1e-6 at 10^6. *Vacuous* outside the window for
     large H: the value tends to that of H = inf, 10^63 at twice the window for d = 128. With
-    H <= 2/d only |h_j| <= H binds and the value is f^2 H d/2. The first call for a spec sets up a
-    basis (seconds at d = 128) and keeps it. Frequencies enter exactly; those of a scheme without a
+    H d/2 <= min(l, u) only |h_j| <= H binds and the value is f^2 H d/2. The value grows with l and
+    with u; at l = u it is u times that of (-1, 1) at H / u. Above H = 10^6 the first call for a
+    spec sets up a basis in high precision (seconds at d = 128) and keeps it. Frequencies enter exactly; those of a scheme without a
     closed form here, as the 106-bit numbers the scheme itself holds.
 
     Examples
@@ -141,6 +156,11 @@ def worst_case_score(
     (1.124638, 5.01841, True)
     >>> worst_case_score(spec, 96.0, max_coefficient=1 / 16).status
     'coefficients'
+
+    With trained scores down to -4 instead of -1:
+
+    >>> round(worst_case_score(spec, 96.0, max_coefficient=1.0, trained=(-4.0, 1.0)).value, 2)
+    7.77
 
     A thousand heads within the limits stay below, and the returned one touches:
 
@@ -154,27 +174,32 @@ def worst_case_score(
     >>> bool(abs(attention_score(spec, outside.coefficients, 96.0) - outside.value) < 1e-12)
     True
     """
-    span, max_coefficient, model = _checked(spec, s, max_coefficient, extension)
-    both = solve(spec, Objective(model, span, contrast=False), max_coefficient)
-    return _record(spec, extension, "score", span, max_coefficient, both)
+    span, max_coefficient, model, limits = _checked(spec, s, max_coefficient, extension, trained)
+    both = solve(spec, Objective(model, span, contrast=False), max_coefficient, limits)
+    return _record(spec, extension, "score", span, max_coefficient, limits, both)
 
 
 def worst_case_contrast(
-    spec: RopeSpec, s: float, *, max_coefficient: float, extension: Rotary | None = None
+    spec: RopeSpec,
+    s: float,
+    *,
+    max_coefficient: float,
+    extension: Rotary | None = None,
+    trained: tuple[float, float] = (-1.0, 1.0),
 ) -> WorstCase:
-    r"""Return the largest |a'(s+1) - a'(s)| when |a(n)| <= 1 at n = 0..L-1 and |h_j| <= H.
+    r"""Return the largest a'(s+1) - a'(s) when -l <= a(n) <= u at n = 0..L-1 and |h_j| <= H.
 
     .. math::
         \max_h \; f^2\, \mathrm{Re} \sum_j h_j \bigl(e^{i \theta'_j} - 1\bigr) e^{i \theta'_j s}
         \quad\text{subject to}\quad
-        \Bigl|\mathrm{Re} \sum_j h_j e^{i \theta_j n}\Bigr| \le 1,\; |h_j| \le H
+        -l \le \mathrm{Re} \sum_j h_j e^{i \theta_j n} \le u,\; |h_j| \le H
 
     The resolution a scheme leaves: how far the scores of neighbouring positions can lie apart for a
     head whose trained scores are moderate. Certified on both sides as :func:`worst_case_score`.
 
     Parameters
     ----------
-    spec, s, max_coefficient, extension
+    spec, s, max_coefficient, extension, trained
         As in :func:`worst_case_score`; the step is from span s to s + 1.
 
     Returns
@@ -206,16 +231,16 @@ def worst_case_contrast(
     >>> round(own.value, 6), round(scaled.value, 6), own.gap < 1e-6
     (0.961661, 0.260174, True)
     """
-    span, max_coefficient, model = _checked(spec, s, max_coefficient, extension)
+    span, max_coefficient, model, limits = _checked(spec, s, max_coefficient, extension, trained)
     if not np.any(model.frequencies):
         raise ValueError(f"extension must turn at least one pair, got {extension}")
-    both = solve(spec, Objective(model, span, contrast=True), max_coefficient)
-    return _record(spec, extension, "contrast", span, max_coefficient, both)
+    both = solve(spec, Objective(model, span, contrast=True), max_coefficient, limits)
+    return _record(spec, extension, "contrast", span, max_coefficient, limits, both)
 
 
 def _checked(
-    spec: Any, s: Any, max_coefficient: Any, extension: Any
-) -> tuple[float, float, Rotary]:
+    spec: Any, s: Any, max_coefficient: Any, extension: Any, trained: Any
+) -> tuple[float, float, Rotary, Trained]:
     check_spec(spec)
     reach = checks.LARGEST_SPAN
     span = checks.real("s", s, at_least=-reach, at_most=reach)
@@ -241,7 +266,15 @@ def _checked(
             f"context_window must be at least the rotary dimension {dim} when max_coefficient is "
             f"infinite, or the score is unbounded, got {window}"
         )
-    return span, max_coefficient, check_extension(spec, extension)
+    return span, max_coefficient, check_extension(spec, extension), _checked_limits(trained)
+
+
+def _checked_limits(trained: Any) -> Trained:
+    rule = "trained must be a pair (-l, u) of trained scores' limits, below 0 and above 0"
+    if not isinstance(trained, (tuple, list)) or len(trained) != 2:
+        raise TypeError(f"{rule}, got {trained!r}")
+    low = -checks.real("trained[0]", trained[0], at_least=-_WIDEST, at_most=-1.0 / _WIDEST)
+    return -low, checks.real("trained[1]", trained[1], at_least=1.0 / _WIDEST, at_most=_WIDEST)
 
 
 def check_extension(spec: RopeSpec, extension: Any) -> Rotary:
@@ -262,6 +295,7 @@ def _record(
     quantity: str,
     span: float,
     max_coefficient: float,
+    trained: Trained,
     both: BothSides,
 ) -> WorstCase:
     import flint
@@ -277,6 +311,7 @@ def _record(
         quantity=quantity,
         span=span,
         max_coefficient=max_coefficient,
+        trained=trained,
         status=both.status or ("optimal" if gap < _GAP else "loose"),
         certificate=both.certificate,
         bits=both.bits,

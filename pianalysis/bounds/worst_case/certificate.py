@@ -8,6 +8,7 @@ upper bound. Rotations of the whole grid are products of two short tables, so th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,10 @@ from pianalysis.rope.phases import Rotary
 from pianalysis.rope.spec import RopeSpec
 
 Coefficients = list[tuple[Any, Any]]  # (Re h_j, Im h_j) as Arb numbers
-_SHRINK = 1.0 - 2.0**-50
+Trained = tuple[float, float]  # (-l, u), the limits of the scores on the grid
+BOTH: Trained = (-1.0, 1.0)
+SHRINK = 1.0 - 2.0**-50
+_WIDER = 4  # few blocks: their rotations are turned one by one, the rest is a matrix product
 
 
 def objective_terms(model: Rotary, span: float, *, contrast: bool = False) -> list[Any]:
@@ -53,12 +57,21 @@ def turned_from_center(spec: RopeSpec, centered: Coefficients) -> Coefficients:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridTables:
-    """e^{i theta_j W p} as lists of acb, one a block p, and e^{i theta_j w}, w < W, as matrices."""
+    """e^{i theta_j W p} as lists of acb, one a block p, and e^{i theta_j w}, w < W, as matrices.
+
+    ``box`` holds the ball [-1, 1] at every grid point, no limit at the entries beyond the grid.
+    """
 
     width: int
     anchors: list[list[Any]]
     cosines: Any
     sines: Any
+    box: Any
+
+    @property
+    def box_size(self) -> int:
+        """Entries of the box."""
+        return self.width * len(self.anchors)
 
 
 @lru_cache(maxsize=4)
@@ -68,27 +81,37 @@ def grid_tables(spec: RopeSpec, bits: int) -> GridTables:
 
     with flint.ctx.workprec(bits):
         theta = exact_frequencies(spec)
-        width = math.isqrt(spec.context_window - 1) + 1
+        width = _WIDER * (math.isqrt(spec.context_window - 1) + 1)
         blocks = -(-spec.context_window // width)
         anchors = [[unit(t * (width * p)) for t in theta] for p in range(blocks)]
         offsets = [[(t * w).sin_cos() for w in range(width)] for t in theta]
         cosines = flint.arb_mat([[cosine for _, cosine in row] for row in offsets])
         sines = flint.arb_mat([[sine for sine, _ in row] for row in offsets])
-    return GridTables(width, anchors, cosines, sines)
+        size = blocks * width
+        unlimited = flint.arb(0, 1) * flint.arb(2) ** 100_000
+        balls = [flint.arb(0, 1) if n < spec.context_window else unlimited for n in range(size)]
+        box = flint.arb_mat(blocks, width, balls)
+    return GridTables(width, anchors, cosines, sines, box)
 
 
 def grid_scores(spec: RopeSpec, h: Coefficients, bits: int) -> list[Any]:
     """Return a(n) for n = 0..L-1 as Arb balls."""
     import flint
 
-    tables = grid_tables(spec, bits)
     with flint.ctx.workprec(bits):
-        plain = [flint.acb(re, im) for re, im in h]
-        turned = [[z * turn for z, turn in zip(plain, row, strict=True)] for row in tables.anchors]
-        real = flint.arb_mat([[z.real for z in row] for row in turned])
-        imaginary = flint.arb_mat([[z.imag for z in row] for row in turned])
-        scores: list[Any] = (real * tables.cosines - imaginary * tables.sines).entries()
+        scores: list[Any] = _score_table(grid_tables(spec, bits), h).entries()
     return scores[: spec.context_window]
+
+
+def _score_table(tables: GridTables, h: Coefficients) -> Any:
+    """Return a(n) in rows of ``width``, some beyond the grid, at the working precision."""
+    import flint
+
+    plain = [flint.acb(re, im) for re, im in h]
+    turned = [[z * turn for z, turn in zip(plain, row, strict=True)] for row in tables.anchors]
+    real = flint.arb_mat([[z.real for z in row] for row in turned])
+    imaginary = flint.arb_mat([[z.imag for z in row] for row in turned])
+    return real * tables.cosines - imaginary * tables.sines
 
 
 def objective(h: Coefficients, terms: list[Any]) -> Any:
@@ -99,20 +122,50 @@ def objective(h: Coefficients, terms: list[Any]) -> Any:
     return sum(parts, flint.arb(0))
 
 
-def excess(spec: RopeSpec, h: Coefficients, max_coefficient: float, bits: int) -> float:
-    """Return a float64 no smaller than max(max_n |a(n)|, max_j |h_j| / max_coefficient)."""
+def excess(
+    spec: RopeSpec, h: Coefficients, max_coefficient: float, bits: int, trained: Trained = BOTH
+) -> float:
+    """Return a float64 no smaller than the largest limit's share used: 1 or less is feasible.
+
+    The shares are a(n) / u, -a(n) / l and |h_j| / H, for trained scores in [-l, u].
+    """
     import flint
 
     with flint.ctx.workprec(bits):
-        excesses = [upward(abs(a)) for a in grid_scores(spec, h, bits)]
+        low, high = _number(trained[0]), _number(trained[1])
+        scores = grid_scores(spec, h, bits)
+        excesses = [upward((a / high).max(a / low)) for a in scores]
         if math.isfinite(max_coefficient):
             bound = _number(max_coefficient)
             excesses += [upward(flint.acb(re, im).abs_upper() / bound) for re, im in h]
     return max(excesses)
 
 
+def within(
+    spec: RopeSpec, h: Coefficients, max_coefficient: float, bits: int, trained: Trained = BOTH
+) -> bool:
+    """Whether every limit is proved to hold; False where it is broken or not proved."""
+    import flint
+
+    with flint.ctx.workprec(bits):
+        if math.isfinite(max_coefficient):
+            bound = _number(max_coefficient)
+            if not all(flint.acb(re, im).abs_upper() <= bound for re, im in h):
+                return False
+        low, high = _number(trained[0]), _number(trained[1])
+        tables = grid_tables(spec, bits)
+        scores = _score_table(tables, h)
+        middle = flint.arb_mat(scores.nrows(), scores.ncols(), [(low + high) / 2] * tables.box_size)
+        return bool(tables.box.contains((scores - middle) * (2 / (high - low))))
+
+
 def feasible(
-    spec: RopeSpec, h: Coefficients, max_coefficient: float, bits: int, digits: int
+    spec: RopeSpec,
+    h: Coefficients,
+    max_coefficient: float,
+    bits: int,
+    digits: int,
+    trained: Trained = BOTH,
 ) -> tuple[Coefficients, tuple[str, ...]]:
     """Round h to float64 (``digits`` 0) or to decimals, and shrink it until every check passes.
 
@@ -129,11 +182,11 @@ def feasible(
                 text = tuple(" ".join(pair) for pair in both)
             else:
                 h = [(_number(float(re.mid())), _number(float(im.mid()))) for re, im in h]
-        worst = excess(spec, h, max_coefficient, bits)
-        if worst <= 1.0:
+        if within(spec, h, max_coefficient, bits, trained):
             return h, text
+        worst = max(excess(spec, h, max_coefficient, bits, trained), 1.0)
         with flint.ctx.workprec(bits):
-            factor = _number(_SHRINK) / _number(worst)
+            factor = _number(SHRINK) / _number(worst)
             h = [(re * factor, im * factor) for re, im in h]
     raise ArithmeticError(f"no feasible rounding of h at {bits} bits for {spec}")
 
@@ -157,26 +210,40 @@ def residuals(spec: RopeSpec, terms: list[Any], weights: FloatArray, bits: int) 
 
 
 def dual_bound(
-    spec: RopeSpec, terms: list[Any], weights: FloatArray, max_coefficient: float, bits: int
+    spec: RopeSpec,
+    terms: list[Any],
+    weights: FloatArray,
+    max_coefficient: float,
+    bits: int,
+    trained: Trained = BOTH,
 ) -> Any:
-    """Return sum|w_n| + H sum_j |c_j - sum_n w_n e^{i theta_j n}| as an Arb ball, for any w."""
+    """Return u sum w+ + l sum w- + H sum_j |c_j - sum_n w_n e^{i theta_j n}|, a ball, for any w."""
     import flint
 
     rests = residuals(spec, terms, weights, bits)
     with flint.ctx.workprec(bits):
-        total = sum((abs(_number(w)) for w in weights[weights != 0].tolist()), flint.arb(0))
+        total = _weighed(weights[weights != 0].tolist(), trained)
         for rest in rests:
             total += _number(max_coefficient) * rest.abs_upper()
     return total
 
 
+def _weighed(weights: Iterable[Any], trained: Trained) -> Any:
+    """Return u sum w+ + l sum w-: the most that weights make of trained scores."""
+    import flint
+
+    low, high = _number(trained[0]), _number(trained[1])
+    return sum(((low * w).max(high * w) for w in map(flint.arb, weights)), flint.arb(0))
+
+
 def vertex(
-    spec: RopeSpec, terms: list[Any], nodes: list[int]
+    spec: RopeSpec, terms: list[Any], nodes: list[int], trained: Trained = BOTH
 ) -> tuple[Coefficients, list[Any], Any] | None:
     """Solve the d x d system of the active grid points in balls, at the working precision.
 
-    Returns (h, w, sum|w|): w reproduces the objective exactly, so sum|w| is an upper bound, and
-    a(n) = sign w_n at the nodes. None where the precision does not prove the system regular.
+    Returns (h, w, u sum w+ + l sum w-): w reproduces the objective exactly, so the sum is an upper
+    bound, and a(n) is u or -l at the nodes, as w_n has it. None where the precision does not prove
+    the system regular.
     """
     import flint
 
@@ -191,11 +258,11 @@ def vertex(
     right = flint.arb_mat([[c.real] for c in goal] + [[-c.imag] for c in goal])
     try:
         weights = system.transpose().solve(right).entries()
-        signs = flint.arb_mat([[-1 if w.mid() < 0 else 1] for w in weights])
-        solved = system.solve(signs).entries()
+        active = flint.arb_mat([[_number(trained[int(w.mid() >= 0)])] for w in weights])
+        solved = system.solve(active).entries()
     except ZeroDivisionError:
         return None
-    total = sum((abs(w) for w in weights), flint.arb(0))
+    total = _weighed(weights, trained)
     loosest = max(x.rad() for x in solved)  # an error in h moves every a(n) by up to d times it
     if total.rel_accuracy_bits() < 60 or loosest * len(solved) > flint.arb(2) ** -60:
         return None

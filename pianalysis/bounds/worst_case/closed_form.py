@@ -204,7 +204,8 @@ class Problem:
 
     def _limits_alone(self, system: System, bound: float) -> weights.Weighted:
         grid, coefficients = weights.spread_evenly(system, 0.0)
-        return weights.Weighted(grid, coefficients, bound, np.zeros_like(grid))
+        nothing = np.zeros((2, self.spec.pairs))
+        return weights.Weighted(grid, coefficients, bound, nothing, grid, nothing)
 
     def enclosed(self, span: float, system: System, weighted: weights.Weighted) -> float:
         """Return a float64 above the bound that some weights give at a span."""

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from pianalysis.arrays import FloatArray
+from pianalysis.arrays import ComplexArray, FloatArray
 from pianalysis.bounds.worst_case import certificate, cone
 from pianalysis.bounds.worst_case.basis import grid_basis
-from pianalysis.bounds.worst_case.certificate import Coefficients
+from pianalysis.bounds.worst_case.certificate import Coefficients, Trained
+from pianalysis.bounds.worst_case.coordinates import LARGEST_FLOAT64, centered_terms
+from pianalysis.rope import phases
 from pianalysis.rope.phases import Rotary
 from pianalysis.rope.spec import RopeSpec
 
-BITS = 192
-_LARGEST_FLOAT64 = 1e7  # up to here float64 coefficients hold a(n) to 1e-7
+BITS = 128
+_MORE_BITS = 192  # for coefficients that float64 cannot hold
+_LARGEST_WRITTEN = 1e7  # up to here float64 coefficients hold a(n) to 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,15 @@ class Objective:
     def terms(self) -> list[Any]:
         """Return the c_j as acb balls at the working precision."""
         return certificate.objective_terms(self.model, self.span, contrast=self.contrast)
+
+    def centered(self, spec: RopeSpec) -> ComplexArray:
+        """Return the c_j turned to the centre of the grid of ``spec``, in float64."""
+        out = centered_terms(spec, self.model, np.array(self.span))
+        if self.contrast:
+            # e^{i theta} - 1 = 2i sin(theta/2) e^{i theta/2}, which keeps slow pairs accurate.
+            half = phases.rotations(self.model, np.array(0.5))
+            out = out * 2j * np.sin(self.model.frequencies / 2.0) * half
+        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,42 +64,53 @@ class BothSides:
     weights: FloatArray
 
 
-def solve(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides:
-    """Maximise over |a(n)| <= 1 on the grid and |h_j| <= H, and certify both sides."""
-    known = _closed_form(spec, objective, max_coefficient)
+def solve(
+    spec: RopeSpec, objective: Objective, max_coefficient: float, trained: Trained
+) -> BothSides:
+    """Maximise over -l <= a(n) <= u on the grid and |h_j| <= H, and certify both sides."""
+    known = _closed_form(spec, objective, max_coefficient, trained)
     if known is not None:
         return known
-    return (_vertex if math.isinf(max_coefficient) else _cones)(spec, objective, max_coefficient)
+    path = _vertex if math.isinf(max_coefficient) else _cones
+    return path(spec, objective, max_coefficient, trained)
 
 
-def _closed_form(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides | None:
+def _closed_form(
+    spec: RopeSpec, objective: Objective, max_coefficient: float, trained: Trained
+) -> BothSides | None:
     """Return the optimum where it needs no programme: every term in phase, or s a grid point."""
     import flint
 
-    pairs = spec.pairs
-    node = _grid_point(spec, objective)
-    small = max_coefficient * pairs <= 1.0
+    pairs, low, high = spec.pairs, -trained[0], trained[1]
+    # At a grid point all terms in phase reach u, and elsewhere at most u in size: -l must allow it.
+    node = _grid_point(spec, objective) if low >= high else None
+    small = max_coefficient * pairs <= min(low, high)
+    if not small and node is None:
+        if math.isinf(max_coefficient):
+            return None
+        if max_coefficient <= LARGEST_FLOAT64 and cone.in_phase_breaks(
+            spec, objective.centered(spec), max_coefficient, trained
+        ):
+            return None
     with flint.ctx.workprec(BITS):
         terms = objective.terms()
-        size = flint.arb(min(max_coefficient, math.inf if node is None else 1.0 / pairs))
+        size = flint.arb(max_coefficient)
+        if node is not None and not small:
+            size = size.min(flint.arb(high) / pairs)
         # A pair that does not turn adds nothing to a contrast: its coefficient stays 0.
-        phases = [flint.acb(0) if z.contains(0) else z.conjugate() / abs(z) for z in terms]
+        phase = [flint.acb(0) if z.contains(0) else z.conjugate() / abs(z) for z in terms]
+        rough = [(size * z.real, size * z.imag) for z in phase]
         if not small and node is None:
-            if math.isinf(max_coefficient):
-                return None
-            rough = [(size * z.real, size * z.imag) for z in phases]
-            if certificate.excess(spec, rough, max_coefficient, BITS) > 1.0 + 1e-14:
+            if certificate.excess(spec, rough, max_coefficient, BITS, trained) > 1.0 + 1e-14:
                 return None
         weights = np.zeros(spec.context_window)
         if node is not None and not small:
             # |a(s)| is f^2 times a grid score: the one weight f^2 at that node has residual 0.
             weights[node] = float(objective.model.attention_factor) ** 2
-            bound = flint.arb(float(objective.model.attention_factor)) ** 2
+            bound = flint.arb(high) * flint.arb(float(objective.model.attention_factor)) ** 2
         else:
             bound = flint.arb(max_coefficient) * sum((z.abs_upper() for z in terms), flint.arb(0))
-        h, _ = certificate.feasible(
-            spec, [(size * z.real, size * z.imag) for z in phases], max_coefficient, BITS, 0
-        )
+        h, _ = certificate.feasible(spec, rough, max_coefficient, BITS, 0, trained)
         attained = certificate.objective(h, terms)
     status = "coefficients" if small or node is None else "grid point"
     return BothSides(status, "closed form", BITS, 0, h, (), attained, bound, weights)
@@ -104,51 +127,58 @@ def _grid_point(spec: RopeSpec, objective: Objective) -> int | None:
     return None
 
 
-def _cones(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides:
+def _cones(
+    spec: RopeSpec, objective: Objective, max_coefficient: float, trained: Trained
+) -> BothSides:
     import flint
 
-    basis = grid_basis(spec)
-    with flint.ctx.workprec(basis.bits):
+    if max_coefficient <= LARGEST_FLOAT64 * trained[1]:
+        optimum = cone.solve(spec, objective.centered(spec), max_coefficient, trained)
+        back = phases.rotations(spec, np.array((spec.context_window - 1) / 2.0))
+        turned = optimum.centered * np.conj(back)
+        h = [(flint.arb(z.real), flint.arb(z.imag)) for z in turned.tolist()]
+    else:
+        basis = grid_basis(spec)
+        with flint.ctx.workprec(basis.bits):
+            target = certificate.turned_to_center(spec, objective.terms())
+            optimum = cone.solve_exactly(basis, target, max_coefficient, trained)
+            h = certificate.turned_from_center(spec, optimum.centered)
+    digits, bits = (0, BITS) if max_coefficient <= _LARGEST_WRITTEN else (40, _MORE_BITS)
+    h, text = certificate.feasible(spec, h, max_coefficient, bits, digits, trained)
+    with flint.ctx.workprec(bits):
         terms = objective.terms()
-        target = certificate.turned_to_center(spec, terms)
-        optimum = cone.solve(basis, target, max_coefficient)
-        centered = cone.coefficients(basis, optimum)
-        h = certificate.turned_from_center(spec, centered)
-    digits = 0 if max_coefficient <= _LARGEST_FLOAT64 else 40
-    h, text = certificate.feasible(spec, h, max_coefficient, BITS, digits)
-    with flint.ctx.workprec(BITS):
         attained = certificate.objective(h, terms)
-    bounds = [
-        certificate.dual_bound(spec, terms, w, max_coefficient, BITS) for w in optimum.weights
-    ]
-    best = int(bounds[1].upper() < bounds[0].upper())
-    bound, weights = bounds[best], optimum.weights[best]
-    return BothSides("", "dual weights", BITS, optimum.rounds, h, text, attained, bound, weights)
+    weights = optimum.weights
+    bound = certificate.dual_bound(spec, terms, weights, max_coefficient, bits, trained)
+    return BothSides("", "dual weights", bits, optimum.steps, h, text, attained, bound, weights)
 
 
-def _vertex(spec: RopeSpec, objective: Objective, max_coefficient: float) -> BothSides:
-    """Solve H = inf: d grid points fix both sides, h by a(n) = +-1 there and w exactly."""
+def _vertex(
+    spec: RopeSpec, objective: Objective, max_coefficient: float, trained: Trained
+) -> BothSides:
+    """Solve H = inf: d grid points fix both sides, h by a(n) = u or -l there and w exactly."""
     import flint
 
     basis = grid_basis(spec)
     with flint.ctx.workprec(basis.bits):
-        optimum = cone.solve(
-            basis, certificate.turned_to_center(spec, objective.terms()), max_coefficient
-        )
+        target = certificate.turned_to_center(spec, objective.terms())
+        optimum = cone.solve_exactly(basis, target, max_coefficient, trained)
     nodes = optimum.nodes.tolist()
     for bits in (basis.bits, 2 * basis.bits, 4 * basis.bits):
         with flint.ctx.workprec(bits):
             terms = objective.terms()
-            solved = certificate.vertex(spec, terms, nodes)
+            solved = certificate.vertex(spec, terms, nodes, trained)
             if solved is None:
                 continue
             h, exact, bound = solved
-            h, text = certificate.feasible(spec, h, math.inf, bits, int(0.302 * bits))
+            # Nodes lie at their limits exactly: a little inside, no rounding breaks them.
+            h = [(re * certificate.SHRINK, im * certificate.SHRINK) for re, im in h]
+            h, text = certificate.feasible(spec, h, math.inf, bits, int(0.302 * bits), trained)
             attained = certificate.objective(h, terms)
         weights = np.zeros(spec.context_window)
         largest = float(np.finfo(float).max)
         weights[nodes] = np.clip([float(w.mid()) for w in exact], -largest, largest)
         return BothSides(
-            "", "active system", bits, optimum.rounds, h, text, attained, bound, weights
+            "", "active system", bits, optimum.steps, h, text, attained, bound, weights
         )
     raise ValueError(f"spec must have an active system regular at {bits} bits, got {spec}")

@@ -22,13 +22,21 @@ _HALVINGS, _STEPS, _CLOSE = 5, 4, 1e-6
 class Weighted:
     """Weights on the grid (laid out as scores) and on the coefficients, and the bound they give.
 
-    ``multipliers`` are w_n = y_n a(n) at the maximiser, times the bound: the dual weights.
+    ``point`` is M^-1 c (2, d/2), bound times the maximiser; ``scores`` its a(n), ``discs`` its
+    h_j / H_j (2, d/2). The dual weights are ``grid * scores``.
     """
 
     grid: FloatArray
     coefficients: FloatArray
     bound: float
-    multipliers: FloatArray
+    point: FloatArray
+    scores: FloatArray
+    discs: FloatArray
+
+    @property
+    def multipliers(self) -> FloatArray:
+        """The dual weights w_n = y_n a(n)."""
+        return self.grid * self.scores
 
 
 def best_shares(
@@ -91,15 +99,14 @@ def updated(
     """Return the best of the bounds met in ``updates`` updates from the weights given."""
     best: Weighted | None = None
     for step in range(updates + 1):
-        met = evaluated(system, gain, grid, coefficients)
-        if met is None:
+        current = evaluated(system, gain, grid, coefficients)
+        if current is None:
             break
-        current, scores, sizes = met
         if best is None or current.bound < best.bound:
             best = current
         if step < updates:
-            grid = grid * np.abs(scores)
-            coefficients = coefficients * sizes
+            grid = grid * np.abs(current.scores)
+            coefficients = coefficients * np.hypot(*current.discs)
             total = grid.sum() + coefficients.sum()
             grid, coefficients = grid / total, coefficients / total
     if best is None:
@@ -109,17 +116,16 @@ def updated(
 
 def evaluated(
     system: System, gain: FloatArray, grid: FloatArray, coefficients: FloatArray
-) -> tuple[Weighted, FloatArray, FloatArray] | None:
-    """Return the bound of some weights, with a(n) and |h_j| / H_j at its maximiser."""
+) -> Weighted | None:
+    """Return the bound of some weights; None where their form is singular in float64."""
     from scipy.linalg import lapack
 
-    metric = np.stack([coefficients, coefficients, np.zeros_like(coefficients)])
+    metric = np.array([coefficients, coefficients, np.zeros_like(coefficients)])
     factor, failed = lapack.dpotrf(system.gram(grid, metric), lower=1, clean=0)
     if failed:
         return None
-    t = lapack.dpotrs(factor, gain.ravel(), lower=1)[0].reshape(gain.shape)
-    bound = math.sqrt(float(np.sum(gain * t)) * float(grid.sum() + coefficients.sum()))
-    scores = system.scores(t)
-    sizes = np.hypot(*system.coefficients(t))
-    weighted = Weighted(grid, coefficients, bound, grid * scores)
-    return weighted, scores / bound, sizes / bound
+    point = lapack.dpotrs(factor, gain.ravel(), lower=1)[0].reshape(gain.shape)
+    bound = math.sqrt(float(np.sum(gain * point)) * float(grid.sum() + coefficients.sum()))
+    return Weighted(
+        grid, coefficients, bound, point, system.scores(point), system.coefficients(point)
+    )
