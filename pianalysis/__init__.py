@@ -1,5 +1,6 @@
 """pianalysis: the theory lab of RoPE context extension (arXiv:2306.15595 and beyond)."""
 
+from pianalysis.bounds.average import expected_deviation, expected_square
 from pianalysis.bounds.certified.constants import paper_bound_threshold
 from pianalysis.bounds.certified.first import first_span_below
 from pianalysis.bounds.certified.minimum import smallest_abel_sum
@@ -13,7 +14,9 @@ from pianalysis.bounds.interpolation import (
     interpolation_bound,
     theta_square_sum,
 )
+from pianalysis.bounds.mixed_base import mixed_base_bound
 from pianalysis.bounds.ratio import bound_ratio
+from pianalysis.bounds.softmax import attention_shift, output_shift, required_margin
 from pianalysis.bounds.worst_case.case import WorstCase, worst_case_contrast, worst_case_score
 from pianalysis.bounds.worst_case.closed_form import worst_case_bound
 from pianalysis.comparison.profile import (
@@ -69,6 +72,7 @@ __all__ = [
     "abel_sum",
     "adjacent_contrast",
     "attention_score",
+    "attention_shift",
     "bound_ratio",
     "cosine_length",
     "cosine_sum",
@@ -76,6 +80,8 @@ __all__ = [
     "critical_dimension",
     "deviation_bound",
     "exact_fit_spread",
+    "expected_deviation",
+    "expected_square",
     "extension_from_hf",
     "extrapolation_bound",
     "first_span_below",
@@ -85,11 +91,14 @@ __all__ = [
     "interpolation_bound",
     "local_grid_constant",
     "minimal_base",
+    "mixed_base_bound",
+    "output_shift",
     "paper_bound_threshold",
     "partial_sums",
     "phase_error",
     "preset",
     "ratio_readings",
+    "required_margin",
     "scheme_profile",
     "score_coefficients",
     "smallest_abel_sum",

@@ -25,7 +25,8 @@ from pianalysis.rope import phases
 from pianalysis.rope.phases import Rotary
 from pianalysis.rope.spec import RopeSpec, check_spec
 
-FORMS = ("paper", "corrected", "sharp", "weighted")
+FORMS = ("paper", "corrected", "sharp", "weighted")  # those that measurements compare
+ALL_FORMS = (*FORMS, "magnitude")
 
 
 def interpolation_bound(
@@ -48,6 +49,7 @@ def interpolation_bound(
     corrected  :math:`\tfrac12 H u v (1 - c^{-2}) / (1 - c^{-4/d})`
     sharp      :math:`H \sum_j |e^{i s \theta_j} - \text{its chord}|`
     weighted   :math:`\tfrac12 u v \sum_j |h_j| \theta_j^2`
+    magnitude  :math:`\sum_j |h_j| \, |e^{i s \theta_j} - \text{its chord}|`
     ========== ==========================================================================
 
     Parameters
@@ -57,7 +59,8 @@ def interpolation_bound(
         Spans in tokens.
     h : float or array (..., d/2)
         A number is max|h_j|; an array holds the coefficients themselves, pair axis last.
-    form : {"paper", "corrected", "sharp", "weighted"}
+        "magnitude" needs an array.
+    form : {"paper", "corrected", "sharp", "weighted", "magnitude"}
     left, right : float or array broadcasting with s, optional
         The cell [s1, s2]; by default [floor(s), floor(s) + 1].
 
@@ -68,17 +71,19 @@ def interpolation_bound(
     Raises
     ------
     ValueError, TypeError
-        Unknown form, non-finite input, negative max|h|, s outside its cell.
+        Unknown form, non-finite input, negative max|h|, s outside its cell, "magnitude" for a
+        number.
 
     Notes
     -----
     *Assumptions*: only the frequencies of ``spec`` and |h_j| (or max|h_j|); nothing about where
     the scores were trained. *Tight*: "sharp" is the supremum over all h with |h_j| <= H, attained;
-    "weighted" is approached by h whose terms curve together as the cell narrows, to relative order
+    "magnitude" that over all h with the same moduli, attained by their phases; "weighted" is approached by h whose terms curve together as the cell narrows, to relative order
     (theta_0 w)^2 for a cell of width w, wherever in it s lies. *Vacuous*: the
     max|h| forms exceed what a trained head does by orders of magnitude when |h| sits on slow pairs;
     every form is vacuous once it exceeds 2 sum|h_j|, which happens for cells wider than a few
-    tokens. Order, always: observed <= weighted <= corrected and observed <= sharp <= corrected.
+    tokens. Order, always: observed <= magnitude <= weighted <= corrected and magnitude <= sharp <=
+    corrected.
     The paper form lies below the sharp one, hence fails for some h, at midpoints of unit cells
     once the base exceeds :func:`~pianalysis.paper_bound_threshold`.
 
@@ -102,7 +107,7 @@ def interpolation_bound(
     >>> bool((gap <= bound + 1e-15).all()), bool(gap.max() > 0.98 * bound.max())
     (True, True)
     """
-    checks.choice("form", form, FORMS)
+    checks.choice("form", form, ALL_FORMS)
     check_spec(spec)
     spans = checks.spans(s)
     before, after = cell_ends(spans, left, right)
@@ -113,6 +118,13 @@ def interpolation_bound(
             size * theta_square_sum(spec) if isinstance(size, float) else size @ spec.frequencies**2
         )
         return np.multiply.outer(curvature, 0.5 * before * after)
+    if form == "magnitude":
+        if isinstance(size, float):
+            raise ValueError(
+                f"h must hold the coefficients for form 'magnitude', got the number {h!r}"
+            )
+        rows = size.reshape(-1, spec.pairs)
+        return weighted_gaps(spec, before, after, rows).reshape(size.shape[:-1] + spans.shape)
     if form == "paper":
         per_unit = spec.rotary_dim / (8.0 * math.log(spec.base)) * before * after
     elif form == "corrected":
@@ -145,23 +157,38 @@ def cell_ends(spans: FloatArray, left: Any, right: Any) -> tuple[FloatArray, Flo
 
 
 def _sharp(spec: RopeSpec, before: FloatArray, after: FloatArray) -> FloatArray:
-    """Return sum_j |e^{i u theta} - 1 - (u/w)(e^{i w theta} - 1)|, u = s - s1 and w = s2 - s1.
+    """Return sum_j |e^{i s theta_j} - its chord|."""
+    before, after = np.broadcast_arrays(before, after)
+    out = np.empty(before.size)
+    for part in phases.chunks(before.size, spec.pairs):
+        out[part] = _gaps(spec, before.ravel()[part], after.ravel()[part]).sum(axis=1)
+    return out.reshape(before.shape)
+
+
+def weighted_gaps(
+    spec: RopeSpec, before: FloatArray, after: FloatArray, weights: FloatArray, *, power: int = 1
+) -> FloatArray:
+    """Return sum_j w_j |e^{i s theta_j} - its chord|^power, (m, n), for rows of weights (m, d/2)."""
+    before, after = (x.ravel() for x in np.broadcast_arrays(before, after))
+    out = np.empty((weights.shape[0], before.size))
+    for part in phases.chunks(before.size, spec.pairs):
+        out[:, part] = weights @ (_gaps(spec, before[part], after[part]) ** power).T
+    return out
+
+
+def _gaps(spec: RopeSpec, before: FloatArray, after: FloatArray) -> FloatArray:
+    """Return |e^{i u theta_j} - 1 - (u/w)(e^{i w theta_j} - 1)|, (n, d/2), u = s - s1, w = s2 - s1.
 
     The common factor e^{i s1 theta} has modulus one and is left out. e^{ix} - 1 is written as
     2i sin(x/2) e^{ix/2}, so that slow pairs keep their relative accuracy.
     """
-    before, after = np.broadcast_arrays(before, after)
-    width = before + after
     theta = spec.frequencies
-    out = np.empty(before.size)
-    flat_u, flat_w = before.ravel(), width.ravel()
-    for part in phases.chunks(before.size, theta.size):
-        u, w = flat_u[part, None], flat_w[part, None]
-        mix = u / w
-        re = -2.0 * np.sin(u * theta / 2) ** 2 + 2.0 * mix * np.sin(w * theta / 2) ** 2
-        im = np.sin(u * theta) - mix * np.sin(w * theta)
-        out[part] = np.hypot(re, im).sum(axis=1)
-    return out.reshape(before.shape)
+    u, w = before[:, None], (before + after)[:, None]
+    mix = u / w
+    re = -2.0 * np.sin(u * theta / 2) ** 2 + 2.0 * mix * np.sin(w * theta / 2) ** 2
+    im = np.sin(u * theta) - mix * np.sin(w * theta)
+    out: FloatArray = np.hypot(re, im)
+    return out
 
 
 def theta_square_sum(spec: RopeSpec) -> float:

@@ -384,3 +384,28 @@ def test_refusals(llama):
         ratio_readings(llama, [0])
     with pytest.raises(ValueError, match="head_dim must be a positive even integer, got 7"):
         constants.paper_bound_threshold(7)
+
+
+@pytest.mark.parametrize(("dim", "expected"), [(128, 6.02536), (64, 4.63944), (2, 1.6487213)])
+def test_the_largest_base_with_eq_5_true_in_every_cell(dim, expected):
+    threshold = pia.paper_bound_threshold(dim, cells="all")
+    assert threshold.lower == pytest.approx(expected, rel=2e-6)
+    assert threshold.width < 1e-13
+    with mp.workdps(50):
+        for base, holds in ((threshold.lower, True), (threshold.upper, False)):
+            c = mp.mpf(base)
+            corrected = (1 - c**-2) / (1 - c ** (mp.mpf(-4) / dim))
+            paper = dim / (4 * mp.log(c))
+            assert (corrected <= paper * (1 + mp.mpf(10) ** -15)) or not holds
+            assert (corrected >= paper * (1 - mp.mpf(10) ** -15)) or holds
+    if dim > 2:
+        narrow = 1e-4
+        for base, above in ((0.99 * threshold.lower, True), (1.01 * threshold.upper, False)):
+            spec = pia.RopeSpec(dim, base, 64)
+            cell = {"left": 0.0, "right": narrow}
+            paper = pia.interpolation_bound(spec, narrow / 2, form="paper", **cell)
+            sharp = pia.interpolation_bound(spec, narrow / 2, form="sharp", **cell)
+            assert (paper > sharp) == above
+    assert threshold.upper < pia.paper_bound_threshold(dim).lower
+    with pytest.raises(ValueError, match="cells must be one of all, unit"):
+        pia.paper_bound_threshold(dim, cells="some")

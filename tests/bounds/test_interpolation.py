@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pianalysis as pia
+from pianalysis.bounds.certified import constants
 
 FORMS = ("paper", "corrected", "sharp", "weighted")
 
@@ -236,3 +237,31 @@ def test_weighted_is_approached_as_the_cell_narrows_not_as_s_nears_its_end(llama
 
     assert ratio(0.001, 1.0) < ratio(0.5, 1.0) < 0.99
     assert ratio(0.001, 0.01) > 1 - 1e-5
+
+
+def test_known_magnitudes_lie_between_the_observed_and_both_other_forms(rng):
+    for base, dim in ((10_000.0, 64), (50.0, 12)):
+        spec = pia.RopeSpec(dim, base, 512)
+        h = rng.normal(size=(30, spec.pairs)) + 1j * rng.normal(size=(30, spec.pairs))
+        h *= rng.uniform(size=spec.pairs) ** 4
+        s = np.sort(rng.uniform(0, 30, 40))
+        left, right = np.floor(s), np.floor(s) + 1
+        ends = [pia.attention_score(spec, h, x) for x in (left, s, right)]
+        observed = np.abs(ends[1] - (right - s) * ends[0] - (s - left) * ends[2])
+        magnitude = pia.interpolation_bound(spec, s, h, form="magnitude")
+        assert magnitude.shape == (30, 40)
+        slack = 1 + 1e-12
+        assert (observed <= magnitude * slack + 1e-12).all()
+        assert (magnitude <= pia.interpolation_bound(spec, s, h, form="weighted") * slack).all()
+        assert (magnitude <= pia.interpolation_bound(spec, s, h, form="sharp") * slack).all()
+        # Attained by the phases that turn every term to one direction.
+        u = s[7] - left[7]
+        gap = np.exp(1j * s[7] * spec.frequencies) - (
+            (1 - u) * np.exp(1j * left[7] * spec.frequencies)
+            + u * np.exp(1j * right[7] * spec.frequencies)
+        )
+        assert (np.abs(h) * np.abs(gap)).sum(axis=-1) == pytest.approx(magnitude[:, 7], rel=1e-9)
+        ball = constants.interpolation_bound(spec, s[7], h[3], form="magnitude")
+        assert ball.contains(magnitude[3, 7]) or abs(ball.lower / magnitude[3, 7] - 1) < 1e-13
+    with pytest.raises(ValueError, match="h must hold the coefficients for form 'magnitude'"):
+        pia.interpolation_bound(spec, 0.5, form="magnitude")

@@ -25,6 +25,7 @@ from pianalysis.rope.balls import Interval, enclose, exact_frequencies, interval
 from pianalysis.rope.spec import RopeSpec, check_spec
 
 _LARGEST_LOG_BASE = 710  # above ln of the largest float64
+_LEVELS = {"unit": 32, "all": 4}  # Eq. 5 holds where g is at most d over this
 
 
 def theta_square_sum(spec: RopeSpec) -> Interval:
@@ -72,7 +73,7 @@ def interpolation_bound(
         One span in tokens.
     h : float or array (d/2,)
         A number is max|h_j|; an array holds the coefficients themselves.
-    form : {"paper", "corrected", "sharp", "weighted"}
+    form : {"paper", "corrected", "sharp", "weighted", "magnitude"}
     left, right : float, optional
         The cell; by default [floor(s), floor(s) + 1].
 
@@ -95,7 +96,7 @@ def interpolation_bound(
     sharp [0.493875664885505
     corrected [0.499788503162478
     """
-    checks.choice("form", form, interpolation.FORMS)
+    checks.choice("form", form, interpolation.ALL_FORMS)
     check_spec(spec)
     span = checks.spans(s)
     if span.ndim:
@@ -105,6 +106,10 @@ def interpolation_bound(
     stop = float(np.floor(span) + 1 if right is None else right)
     if np.ndim(h) == 0:
         size: Any = checks.magnitudes(h, spec.pairs)
+        if form == "magnitude":
+            raise ValueError(
+                f"h must hold the coefficients for form 'magnitude', got the number {h!r}"
+            )
     else:
         size = checks.coefficients(h, spec.pairs)
         if size.ndim != 1:
@@ -137,11 +142,11 @@ def cell_bound_ball(
     width = before + after
     share = before / width
     total = arb(0)
-    for t in theta:
+    for j, t in enumerate(theta):
         # e^{i s1 theta} has modulus one and is left out: at the ends of the cell nothing remains.
         gap = flint.acb(0, before * t).exp() - 1 - share * (flint.acb(0, width * t).exp() - 1)
-        total += abs(gap)
-    return largest * total
+        total += (modulus[j] if form == "magnitude" else largest) * abs(gap)
+    return total
 
 
 def _modulus(z: complex) -> Any:
@@ -190,22 +195,35 @@ def grid_constant(spec: RopeSpec) -> Interval:
     return enclose("1 / cos(1/2)", spec, lambda: 1 / (flint.arb(1) / 2).cos())
 
 
-def paper_bound_threshold(head_dim: int) -> Interval:
-    r"""Enclose the base above which Eq. 5 fails for some h at midpoints of unit cells.
+def paper_bound_threshold(head_dim: int, cells: str = "unit") -> Interval:
+    r"""Enclose the base up to which Eq. 5 holds: at midpoints of unit cells, or in every cell.
 
-    With x = ln c, paper >= sharp at u = 1/2 reads g(x) <= d/32 for
+    With x = ln c, Eq. 5 holds iff g(x) is at most d/32 ("unit"), d/4 ("all"), for
 
-    .. math:: g(x) = x \sum_{j<d/2} \Big(1 - \cos\big(\tfrac12 e^{-2jx/d}\big)\Big).
+    .. math:: g_\mathrm{unit}(x) = x \sum_{j<d/2}
+              \Big(1 - \cos\big(\tfrac12 e^{-2jx/d}\big)\Big), \qquad
+              g_\mathrm{all}(x) = x \sum_{j<d/2} e^{-4jx/d}
+              = x \frac{1 - e^{-2x}}{1 - e^{-4x/d}}.
 
+    "unit": paper >= sharp at u = 1/2. "all": paper >= corrected, Eq. 14 itself; the sharp bound
+    tends to the corrected one as a cell narrows, so Eq. 5 then holds in every cell, and for larger
+    bases it fails in every cell that is narrow enough.
     Proved here in ball arithmetic: g' > 0 on [0, 710], which holds every float64 base, by
-    subdivision, so there is one crossing at most; and the sign of g - d/32 on both sides of the
-    interval returned, by bisection. Hence Eq. 5 holds at every midpoint of a unit cell for c at
-    most the threshold, and fails for some h at each of them for every larger c.
+    subdivision, so there is one crossing at most; and the sign of g minus its level on both sides
+    of the interval returned, by bisection. Hence Eq. 5 holds at every midpoint of a unit cell (in
+    every cell) for c at most the threshold, and fails for some h at each of them (in some cell) for
+    every larger c.
+
+    Parameters
+    ----------
+    head_dim : int
+        d.
+    cells : {"unit", "all"}
 
     Raises
     ------
     ValueError, TypeError
-        ``head_dim`` not a positive even integer of at most 8192.
+        ``head_dim`` not a positive even integer of at most 8192; unknown ``cells``.
 
     Notes
     -----
@@ -216,18 +234,21 @@ def paper_bound_threshold(head_dim: int) -> Interval:
     >>> threshold = paper_bound_threshold(128)
     >>> threshold.decimal[:17], threshold.width < 1e-14
     ('[7.16546249735650', True)
+    >>> paper_bound_threshold(128, cells="all").decimal[:8]
+    '[6.02536'
     """
     import flint
 
     dim = RopeSpec(head_dim, 2.0, 1).rotary_dim
+    checks.choice("cells", cells, _LEVELS)
     with flint.ctx.workprec(64):
-        _prove_increasing(dim)
+        _prove_increasing(dim, cells)
     bits = 192
     with flint.ctx.workprec(bits):
         low, high = flint.arb(0), flint.arb(_LARGEST_LOG_BASE)
         while True:
             middle = ((low + high) / 2).mid()
-            excess = _threshold_function(dim, middle) - flint.arb(dim) / 32
+            excess = _threshold_function(dim, middle, cells) - flint.arb(dim) / _LEVELS[cells]
             if excess > 0:
                 high = middle
             elif excess < 0:
@@ -235,20 +256,22 @@ def paper_bound_threshold(head_dim: int) -> Interval:
             if not (excess > 0 or excess < 0) or high - low < flint.arb(2) ** -100:
                 break
         root = low.union(high).exp()
-        name = f"largest base with Eq. 5 true at midpoints of unit cells, d = {dim}"
-        return interval(name, None, root, bits)
+        where = "in every cell" if cells == "all" else "at midpoints of unit cells"
+        return interval(f"largest base with Eq. 5 true {where}, d = {dim}", None, root, bits)
 
 
-def _threshold_function(dim: int, x: Any) -> Any:
+def _threshold_function(dim: int, x: Any, cells: str) -> Any:
     total = 0 * x
     for j in range(dim // 2):
-        total += 1 - ((-2 * j * x / dim).exp() / 2).cos()
+        theta = (-2 * j * x / dim).exp()
+        total += theta * theta if cells == "all" else 1 - (theta / 2).cos()
     return x * total
 
 
-def _prove_increasing(dim: int) -> None:
-    """Prove g' > 0 on [0, 710]: g'(x) = sum_j f(2jx/d), f(y) = 1 - cos r - y r sin r, r = e^-y/2.
+def _prove_increasing(dim: int, cells: str) -> None:
+    """Prove g' > 0 on [0, 710]: g'(x) = sum_j f(2jx/d).
 
+    f(y) = 1 - cos r - y r sin r with r = e^-y / 2 at midpoints, (1 - 2y) e^-2y for all cells.
     Cells are cut in two until the sum is positive on each as a ball.
     """
     import flint
@@ -260,6 +283,9 @@ def _prove_increasing(dim: int) -> None:
         slope = flint.arb(0)
         for j in range(dim // 2):
             y = 2 * j * x / dim
+            if cells == "all":
+                slope += (1 - 2 * y) * (-2 * y).exp()
+                continue
             r = (-y).exp() / 2
             sine, cosine = r.sin_cos()
             slope += 1 - cosine - y * r * sine

@@ -86,7 +86,7 @@ def maximise(
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """t; slacks and duals of both sides of the grid (2, 2, half); the coefficients' cones (3, d/2)."""
+    """t; slacks and duals of the grid's two sides (2, 2, half); the coefficients' cones (3, d/2)."""
 
     t: FloatArray
     slack: FloatArray

@@ -53,6 +53,7 @@ def best_shares(
     count = squares.shape[0]
     # From lambda = 1 - 1e-9 to 1e-6: nearer to 1 gains a share of 1e-9, nearer to 0 is trivial.
     low, high = np.full(count, math.log(limits) - 21.0), np.full(count, math.log(limits) + 14.0)
+    newton = low
     for step in range(_HALVINGS + _STEPS):
         position = 0.5 * (low + high)
         if step >= _HALVINGS:
@@ -85,7 +86,7 @@ def _bound(squares: FloatArray, grid: FloatArray, limits: float, share: FloatArr
 
 
 def spread_evenly(system: System, share: float) -> tuple[FloatArray, FloatArray]:
-    """Return ``share`` of the weight spread evenly over the grid, the rest over the coefficients."""
+    """Return ``share`` of the weight evenly on the grid, the rest evenly on the coefficients."""
     half, pairs = system.even.shape
     grid = np.full((2, half), share / system.window)
     if system.window % 2:
