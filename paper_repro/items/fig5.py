@@ -125,9 +125,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax=ax,
         label="range over 64 integers",
         xlabel="span s (tokens)",
-        ylabel="B(s)/d",
-        title=f"B < d first at s = {np.ceil(wide.first_real):.0f}, "
-        f"then rarely ({100 * wide.share_below:.1f}%)",
+        ylabel=f"B(s)/d, least and largest\nof every {wide.block} integers",
+        title=f"B < d at {100 * wide.share_below:.1f}% of integers, from {wide.first_integer} on",
     )
     marks.level(1.0, "B = d", ax=ax, at=0.02, above=False)
     with style.applied():

@@ -1,9 +1,15 @@
-"""Evidence made wrong: every number of an item's records, a column at a time."""
+"""Evidence made wrong: every number of an item's records, a column at a time.
+
+What a record was made from, its specification, is altered last: for claims in closed form.
+"""
 
 import dataclasses
 import warnings
 
 import numpy as np
+
+from pianalysis.extension import Extension
+from pianalysis.rope.spec import RopeSpec
 
 SHARES = (3.0, 0.3, -1.0)
 
@@ -15,6 +21,8 @@ def said(claims):
 
 def alterations(value):
     """Yield a field's value made wrong in each way that its type has."""
+    if isinstance(value, (RopeSpec, Extension)):
+        return
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, (int, float)):
@@ -44,18 +52,31 @@ def alterations(value):
                 yield (*value[:place], other, *value[place + 1 :])
 
 
-def unmoved(item, records, aside=frozenset()):
-    """Return the keys of the item's claims, those aside left out, that no alteration changes."""
-    before = said(item.claims(records))
+def of_other_models(record):
+    """Yield the record as if it were of another head dimension, and of another base."""
+    spec = getattr(record, "spec", None)
+    if isinstance(spec, RopeSpec):
+        for changed in ({"head_dim": spec.head_dim // 2}, {"base": 3.0 * spec.base}):
+            yield dataclasses.replace(record, spec=dataclasses.replace(spec, **changed))
+
+
+def unmoved(item, records, claims, aside=frozenset()):
+    """Return the keys of an item's claims, those aside left out, that no alteration changes."""
+    before = said(claims)
     left = set(before) - set(aside)
-    for stem, record in records.items():
-        for other in alterations(record):
-            if not left:
-                return left
-            with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-                try:
-                    after = said(item.claims({**records, stem: other}))
-                except (ValueError, TypeError, ArithmeticError, IndexError, KeyError):
-                    continue  # refused, not read
-            left -= {key for key in left if after.get(key) != before[key]}
+    altered = (
+        (stem, other)
+        for made_wrong in (alterations, of_other_models)
+        for stem, record in records.items()
+        for other in made_wrong(record)
+    )
+    for stem, other in altered:
+        if not left:
+            return left
+        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+            try:
+                after = said(item.claims({**records, stem: other}))
+            except (ValueError, TypeError, ArithmeticError, IndexError, KeyError):
+                continue  # refused, not read
+        left -= {key for key in left if after.get(key) != before[key]}
     return left
