@@ -19,6 +19,7 @@ from pianalysis.bounds.ratio import bound_ratio
 from pianalysis.bounds.softmax import attention_shift, output_shift, required_margin
 from pianalysis.bounds.worst_case.case import WorstCase, worst_case_contrast, worst_case_score
 from pianalysis.bounds.worst_case.closed_form import worst_case_bound
+from pianalysis.bounds.worst_case.supremum import LargestWorstCase, largest_worst_case
 from pianalysis.comparison.profile import (
     SchemeProfile,
     critical_base,
@@ -55,6 +56,7 @@ __all__ = [
     "Deviation",
     "DynamicNTK",
     "FirstWrong",
+    "LargestWorstCase",
     "Llama3",
     "LongRoPE",
     "MinimalBase",
@@ -89,6 +91,7 @@ __all__ = [
     "fit_score",
     "grid_constant",
     "interpolation_bound",
+    "largest_worst_case",
     "local_grid_constant",
     "minimal_base",
     "mixed_base_bound",

@@ -27,7 +27,7 @@ MODEL = "llama-7b"
 class SchemeMap(Record):
     """Comparisons at several extension factors, a row a factor, scheme and limit H.
 
-    The columns are those of ``SchemeComparison``.
+    The columns are those of ``SchemeComparison`` at the spans tried.
     """
 
     spec: RopeSpec
@@ -58,9 +58,16 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     parts: list[SchemeComparison] = []
     for factor in tqdm(FACTORS, unit="factor", disable=None, leave=False):
         extensions = comparable_extensions(spec, factor * spec.context_window)
-        parts.append(compare_schemes(spec, extensions, workers=os.cpu_count() or 1))
+        parts.append(
+            compare_schemes(spec, extensions, workers=os.cpu_count() or 1, every_span=False)
+        )
     rows = [
-        {"factor": factor} | dict(zip(part.columns(), row, strict=True))
+        {"factor": factor}
+        | {
+            name: value
+            for name, value in zip(part.columns(), row, strict=True)
+            if not name.startswith("largest_")
+        }
         for factor, part in zip(FACTORS, parts, strict=True)
         for row in zip(*part.columns().values(), strict=True)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,13 +49,15 @@ def table(comparison: SchemeComparison) -> str:
         rows.append(
             [
                 scheme,
-                *(f"{row['growth']:.4g}" for row in each),
-                *(f"{row['contrast']:.4f}" for row in each),
+                *(_number(row["growth"], ".4g") for row in each),
+                *(_number(row["largest_upper"], ".4g") for row in each),
+                *(_number(row["contrast"], ".4f") for row in each),
                 f"{each[0]['score_multiplier']:.4f}",
                 f"{each[0]['fastest_ratio']:.4f}",
             ]
         )
     headers = ["scheme", *(f"growth\nH = {value:g}" for value in max_coefficients)]
+    headers += [f"at most\nH = {value:g}" for value in max_coefficients]
     headers += [f"contrast\nH = {value:g}" for value in max_coefficients]
     headers += ["score\nfactor", "fastest\npair"]
     spec = comparison.spec
@@ -65,11 +68,17 @@ def table(comparison: SchemeComparison) -> str:
         right_aligned(rows, headers),
         "",
         "growth    worst-case score, the largest of three spans up to L' - 1, proved (1: as in L)",
+        "at most   bound on every score at every span up to L' - 1, least of several weightings",
         f"contrast  largest |a'(s+1) - a'(s)| at s = {comparison.contrast_span:g}, proved",
         "score     factor on every score (attention factor squared), included in both",
         "fastest   theta'_0 / theta_0: 1 keeps neighbouring tokens apart as trained",
     ]
     return "\n".join(lines)
+
+
+def _number(value: float, form: str) -> str:
+    """Return a number, or a dash where the cone programme does not fit."""
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def save(comparison: SchemeComparison, folder: str | os.PathLike[str], name: str) -> Path:
@@ -78,6 +87,16 @@ def save(comparison: SchemeComparison, folder: str | os.PathLike[str], name: str
     write_atomic(stem.with_name(f"{stem.name}.png"), frame.png(picture(comparison)))
     comparison.save(stem)
     return stem
+
+
+def _without_nan(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the record's columns with null, which JSON has, for NaN, which it has not."""
+    return {
+        name: [None if isinstance(v, float) and math.isnan(v) else v for v in value]
+        if isinstance(value, (list, tuple))
+        else value
+        for name, value in body.items()
+    }
 
 
 def add(commands: Any) -> None:
@@ -102,6 +121,6 @@ def run(options: Any) -> str:
     name = f"compare_{Path(options.model).stem}_{comparison.target}"
     stem = save(comparison, options.out, name)
     if options.json:
-        return json.dumps(plain(comparison), indent=2)
+        return json.dumps(_without_nan(plain(comparison)), indent=2)
     text = table(comparison)
     return f"{options.model}\n{text}\n\nwritten: {stem}.png, .csv, .json"

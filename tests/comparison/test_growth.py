@@ -73,6 +73,26 @@ def test_interpolation_is_the_stable_end_and_extrapolation_the_other(small):
         assert min(contrast, key=contrast.get) == "linear"
 
 
+def test_every_span_stays_below_the_bound_shown_beside(small):
+    assert (small.growth_lower <= small.largest_upper).all()
+    assert (small.largest_lower <= small.largest_upper).all()
+    assert (small.largest_upper < 2 * small.growth).all()
+    extensions = named.comparable_extensions(SMALL, 256, ["linear"])
+    alone = compare_schemes(SMALL, extensions, max_coefficients=[0.3], every_span=False)
+    assert np.isnan(alone.largest_upper).all()
+    assert alone.growth[0] == small.only(scheme="linear", max_coefficient=0.3)["growth"]
+
+
+def test_a_window_too_long_for_the_cone_programme():
+    spec = pia.RopeSpec(32, 1e6, 2**17 + 2**10)
+    found = compare_schemes(
+        spec, {"pi": pia.PositionInterpolation(spec, 2**17 + 2**11)}, max_coefficients=[1.0]
+    )
+    assert np.isnan(found.growth).all()
+    assert 1.0 <= found.largest_upper[0] < 2.0
+    assert len(comparison.picture(found).axes) == 1
+
+
 def test_contrast_obeys_the_termwise_bound(small):
     assert (small.contrast_lower <= small.contrast_termwise).all()
 

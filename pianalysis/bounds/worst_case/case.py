@@ -277,6 +277,12 @@ def _checked_limits(trained: Any) -> Trained:
     return -low, checks.real("trained[1]", trained[1], at_least=1.0 / _WIDEST, at_most=_WIDEST)
 
 
+def holds(spec: RopeSpec) -> bool:
+    """Whether the cone programme of a spec fits in memory."""
+    dim = spec.rotary_dim
+    return dim <= LARGEST_DIM and spec.context_window * dim <= LARGEST_GRID
+
+
 def check_extension(spec: RopeSpec, extension: Any) -> Rotary:
     """Return the model a score is read with: ``extension``, one of ``spec``, or the spec itself."""
     model: Rotary = spec if extension is None else extension
