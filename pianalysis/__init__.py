@@ -20,6 +20,7 @@ from pianalysis.bounds.softmax import attention_shift, output_shift, required_ma
 from pianalysis.bounds.worst_case.case import WorstCase, worst_case_contrast, worst_case_score
 from pianalysis.bounds.worst_case.closed_form import worst_case_bound
 from pianalysis.bounds.worst_case.supremum import LargestWorstCase, largest_worst_case
+from pianalysis.comparison.base_limits import BaseLimits, base_limits
 from pianalysis.comparison.profile import (
     SchemeProfile,
     critical_base,
@@ -53,6 +54,7 @@ __all__ = [
     "PRESETS",
     "SCHEMES",
     "BaseChange",
+    "BaseLimits",
     "Deviation",
     "DynamicNTK",
     "FirstWrong",
@@ -75,6 +77,7 @@ __all__ = [
     "adjacent_contrast",
     "attention_score",
     "attention_shift",
+    "base_limits",
     "bound_ratio",
     "cosine_length",
     "cosine_sum",

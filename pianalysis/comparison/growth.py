@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,7 @@ def compare_schemes(
     with ExitStack() as stack:
         spread: Callable[..., Iterable[Any]] = map
         if workers > 1:
+            stack.enter_context(_one_thread_each())
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
             spread = pool.map
@@ -154,6 +156,21 @@ def compare_schemes(
     return SchemeComparison(
         spec, targets.pop(), _middle(spec), tuple(case[0] for case in cases), *table
     )
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes started meanwhile keep to one thread of linear algebra: the cores are shared."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _middle(spec: RopeSpec) -> float:

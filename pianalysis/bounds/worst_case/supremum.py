@@ -36,6 +36,7 @@ from pianalysis.records import Record
 LONGEST = 2**18  # spans of the target
 _SHARES = (0.1, 0.5)
 _BATCH, _BATCH_UPDATES, _OWN_UPDATES = 48, 10, 20
+_STEP = 2.0  # spans of a cell before it is split
 _SHARED_ROUNDS, _OWN_ROUNDS, _SPLITS = 2, 4, 6
 _HIGH = 0.8  # share of the largest value from which a span counts as high
 _CLOSE = 1.05  # upper over lower that is close enough
@@ -122,7 +123,7 @@ def largest_worst_case(extension: Extension, *, max_coefficient: Any) -> Largest
     if source is not None and source[0] == spec.base and spec.context_window >= 8:
         first = min(last, (spec.context_window - 1) / float(source[1]))
         inside = extension.attention_factor**2 * _inside(problem)
-    search = _Search(problem, first, last, 1.0)
+    search = _Search(problem, first, last, _STEP)
     search.run()
     (lower, span), upper = search.reached, search.upper
     if inside is not None:
@@ -171,40 +172,39 @@ class _Search:
         self.family: list[_Weighting] = []
         self.values = np.empty((0, count + 1))
         self.objectives = self._objectives(self.ends)
-        self.tried: dict[float, float] = {}  # span -> the bound of its own weights
+        self.tried: list[float] = []  # spans with weights of their own
 
     def run(self) -> None:
         """Add weights and split cells until the enclosure is close or the rounds are used up."""
         for share in _SHARES:
             self._add(*weights.spread_evenly(self.system, share))
+        # Weights are found in float32; what they bound is evaluated in float64.
+        rough = self.system.rough()
         for _ in range(_SHARED_ROUNDS):
             best = self.values.min(axis=0)
             high = np.flatnonzero(best >= _HIGH * best.max())
             batch = high[np.unique(np.linspace(0, high.size - 1, _BATCH).round().astype(int))]
-            self._add(*_shared(self.system, self.objectives[batch]))
+            self._add(*_shared(rough, self.objectives[batch]))
         for _ in range(_OWN_ROUNDS):
             self._split()
-            best = self.values.min(axis=0)
-            at = int(best.argmax())
+            at, before = int(self.values.min(axis=0).argmax()), self.upper
             found = weights.updated(
-                self.system,
+                rough,
                 self.objectives[at].reshape(self.system.scale.shape),
                 *weights.spread_evenly(self.system, 0.5),
                 _OWN_UPDATES,
             )
-            self.tried[float(self.ends[at])] = found.bound
-            before = self.upper
-            if before <= _CLOSE * self.reached[0]:
-                return
             self._add(found.grid, found.coefficients)
-            if self.upper > 0.98 * before:  # its neighbours are as high
+            self.tried.append(float(self.ends[at]))
+            # Close enough, or its neighbours are as high: no use in weights for each.
+            if before <= _CLOSE * self.reached[0] or self.upper > 0.98 * before:
                 return
 
     @property
     def reached(self) -> tuple[float, float]:
         """The largest bound at a span tried, by the best of all weights there, and the span."""
-        at = np.searchsorted(self.ends, list(self.tried))
-        least = np.minimum(self.values.min(axis=0)[at], list(self.tried.values()))
+        at = np.searchsorted(self.ends, self.tried)
+        least = self.values.min(axis=0)[at]
         best = int(least.argmax())
         return float(least[best]), float(self.ends[at[best]])
 
