@@ -40,6 +40,7 @@ from pianalysis.extension import (
     Unscaled,
     YaRN,
     extension_from_hf,
+    layer_extensions,
 )
 from pianalysis.extension.minimal_base import MinimalBase, cosine_length, cosine_sum, minimal_base
 from pianalysis.precision.errors import FirstWrong, PhaseError, first_wrong, phase_error
@@ -95,6 +96,7 @@ __all__ = [
     "grid_constant",
     "interpolation_bound",
     "largest_worst_case",
+    "layer_extensions",
     "local_grid_constant",
     "minimal_base",
     "mixed_base_bound",

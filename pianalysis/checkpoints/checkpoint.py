@@ -31,6 +31,7 @@ from pianalysis.checkpoints.files import (
     regular_file,
 )
 from pianalysis.checkpoints.gguf import read_gguf
+from pianalysis.checkpoints.gguf_rope import put_back
 from pianalysis.checkpoints.loading import (
     SLOW_BYTES,
     as_refusal,
@@ -41,6 +42,7 @@ from pianalysis.checkpoints.loading import (
     load_tokenizer,
     quiet,
 )
+from pianalysis.rope.configs import model_facts
 from pianalysis.rope.spec import RopeSpec
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ def open_checkpoint(
     -----
     Weights left on disk by ``device_map`` are not searched for NaN here; ``visit_layers`` refuses
     queries and keys that are not finite. A GGUF file with an extended RoPE is refused, because
-    transformers would read it as one without.
+    transformers would read it as one without; base and window that it drops are put back.
     """
     options = _options(dtype, device_map, offload_folder)
     path = _locate(source)
@@ -235,6 +237,8 @@ def _open_gguf(
             config = AutoConfig.from_pretrained(
                 directory, trust_remote_code=False, local_files_only=True, **gguf
             )
+        with as_refusal(path):
+            put_back(path, header.metadata, config)
         saved = config.to_dict()
         check_numbers(path, saved)
         spec = _pretrained_spec(path, saved, config, original_length)
@@ -262,9 +266,13 @@ def _pretrained_spec(
     path: Path, saved: Mapping[str, Any], config: Any, original_length: int | None
 ) -> RopeSpec:
     """Return the RoPE of the full-attention layers, with the file's name in every refusal."""
-    layer_type = "full_attention" if ropes_differ(config) else None
     try:
-        return RopeSpec.from_hf(saved, original_length=original_length, layer_type=layer_type)
+        facts = model_facts(saved, original_length)
+        turning = {x.layer_type for x in facts.layers if x.rope is not None}
+        differ = len({x.rope.base for x in facts.layers if x.rope is not None}) > 1
+        differ = differ or ropes_differ(config)
+        layer_type = "full_attention" if differ and "full_attention" in turning else None
+        return RopeSpec.from_facts(facts.rotating(layer_type))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 

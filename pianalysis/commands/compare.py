@@ -19,7 +19,6 @@ from pianalysis.commands.parser import (
 from pianalysis.commands.text import right_aligned
 from pianalysis.comparison.growth import SchemeComparison, compare_schemes
 from pianalysis.extension import named
-from pianalysis.extension.named import chosen_extensions
 from pianalysis.pictures import frame
 from pianalysis.pictures.comparison import picture
 from pianalysis.records import plain, write_atomic
@@ -32,12 +31,14 @@ def compare_model(
     schemes: Sequence[str] | None = None,
     original_length: int | None = None,
     layer_type: str | None = None,
+    base: float | None = None,
 ) -> SchemeComparison:
     """Compare the schemes of a preset, config.json or directory, the model's own first."""
-    read = named.find_model(model, original_length=original_length, layer_type=layer_type)
-    spec, own = read.spec, read.own(target)
-    extensions = chosen_extensions(spec, target, own, schemes)
-    return compare_schemes(spec, extensions, workers=os.cpu_count() or 1)
+    read = named.find_model(
+        model, original_length=original_length, layer_type=layer_type, base=base
+    )
+    extensions = read.chosen(target, schemes)
+    return compare_schemes(read.spec, extensions, workers=os.cpu_count() or 1)
 
 
 def table(comparison: SchemeComparison) -> str:
@@ -108,7 +109,9 @@ def add(commands: Any) -> None:
         summary="worst-case growth against resolution, for every extension scheme",
         description="Compare extension schemes of one model at one target: the exact worst-case "
         "growth of a score and the exact worst-case adjacent contrast. Prints a table and writes "
-        "a picture, CSV and JSON.",
+        "a picture, CSV and JSON. The growth is a cone programme over every position of the "
+        "window: its memory grows with the window L, about 1 GB at 32768; a window beyond the "
+        "machine's memory is not served (see `pianalysis report` for bounds in closed form).",
     )
     add_schemes(command, default="all")
     add_out(command)

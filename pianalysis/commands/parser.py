@@ -136,6 +136,12 @@ def add_model_command(
     command.add_argument(
         "--layer-type", metavar="NAME", help="which RoPE, if layers differ (e.g. full_attention)"
     )
+    command.add_argument(
+        "--base",
+        type=float,
+        metavar="C",
+        help="RoPE base, if the config lacks it; otherwise another one, beside every scheme",
+    )
     add_json(command)
     return command
 

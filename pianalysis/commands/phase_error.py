@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pianalysis.commands.parser import add_model_command, add_schemes, arguments_of
-from pianalysis.extension import Unscaled, named
+from pianalysis.extension import SCHEMES, Unscaled, named
 from pianalysis.precision.table import PhaseTable, tabulate_schemes
 from pianalysis.records import plain
 
@@ -24,18 +24,22 @@ def tabulate_model(
     schemes: Sequence[str] | None = None,
     original_length: int | None = None,
     layer_type: str | None = None,
+    base: float | None = None,
 ) -> PhaseTable:
     """Tabulate a preset, config.json or directory: its own scheme, or those named."""
-    read = named.find_model(model, original_length=original_length, layer_type=layer_type)
+    read = named.find_model(
+        model, original_length=original_length, layer_type=layer_type, base=base
+    )
     spec, own = read.spec, read.own(target)
     if target is None:
         target = spec.context_window if own is None else own.target
     if schemes is not None:
-        extensions = named.chosen_extensions(spec, target, own, schemes)
+        extensions = read.chosen(target, schemes)
     elif own is not None:
-        extensions = {named.OWN: own}
+        # Beside Position Interpolation at the same target, by which a scheme is judged.
+        extensions = {named.OWN: own, "linear": read.with_base(SCHEMES["linear"](spec, target))}
     else:
-        extensions = {PLAIN: Unscaled(spec, target)}
+        extensions = {PLAIN: read.with_base(Unscaled(spec, target))}
     return tabulate_schemes(spec, target, extensions)
 
 

@@ -12,7 +12,9 @@ from pianalysis.bounds.interpolation import adjacent_contrast, interpolation_bou
 from pianalysis.bounds.ratio import bound_ratio
 from pianalysis.commands.parser import add_model_command
 from pianalysis.commands.text import aligned
-from pianalysis.extension import PositionInterpolation
+from pianalysis.commands.layers import layer_kinds, layer_table
+from pianalysis.extension import Extension, PositionInterpolation
+from pianalysis.extension.named import NamedModel
 from pianalysis.records import Record
 from pianalysis.rope.spec import RopeSpec
 
@@ -23,7 +25,10 @@ LONGEST_SEARCH = 2**24  # spans; a second's work
 class Report(Record):
     """What the theory says of one model extended to ``target``, all for max|h_j| = 1.
 
-    Scores are before 1/sqrt(head_dim); ``logit_scale`` turns them into logits.
+    Scores are before the model's own multiplier, ``logit_scale``, which turns them into logits.
+    ``scheme`` is what the config asks for at the target, beside which ``contrast`` has Position
+    Interpolation; None for a preset or a config without a scheme. ``layers`` are the kinds of
+    decoder layers, ``reader`` and ``notices`` say who read the config and what it said in passing.
     """
 
     model: str
@@ -39,23 +44,28 @@ class Report(Record):
     first_below: dict[str, float | int | None]
     wavelengths: dict[str, float | int]
     contrast: dict[str, float]
+    scheme: dict[str, Any] | None
+    layers: list[dict[str, Any]]
+    reader: str | None
+    notices: list[str]
 
 
-def build(model: str, source: str, spec: RopeSpec, target: int) -> Report:
-    """Compute the report of ``spec`` at a target window."""
-    extension = PositionInterpolation(spec, target)
+def build(model: str, read: NamedModel, target: int) -> Report:
+    """Compute the report of a model at a target window."""
+    spec = read.spec
+    extension = read.with_base(PositionInterpolation(spec, target))
     target = extension.target
     waves = spec.wavelengths
     below = first_span_below(spec, stop=min(max(target, 131072), LONGEST_SEARCH))
     trained, interpolated = float(adjacent_contrast(spec)), float(adjacent_contrast(extension))
     return Report(
         model=model,
-        source=source,
+        source=read.source,
         spec=spec,
         rotary_dim=spec.rotary_dim,
         target=target,
         factor=extension.factor,
-        logit_scale=1.0 / math.sqrt(spec.head_dim),
+        logit_scale=read.logit_scale,
         interpolation={
             form: float(interpolation_bound(spec, 0.5, form=form))
             for form in ("paper", "corrected", "sharp")
@@ -83,9 +93,33 @@ def build(model: str, source: str, spec: RopeSpec, target: int) -> Report:
             "trained": trained,
             "interpolated": interpolated,
             "kept": interpolated / trained,
-            "fastest_pair_kept": math.sin(0.5 / extension.factor) / math.sin(0.5),
+            "fastest_pair_kept": _fastest_kept(extension),
         },
+        scheme=_scheme(read.own(target), trained),
+        layers=layer_kinds(read.layers),
+        reader=None if read.facts is None else read.facts.reader,
+        notices=[] if read.facts is None else list(read.facts.notices),
     )
+
+
+def _fastest_kept(extension: Extension) -> float:
+    """Return how much of its change over one token the fastest pair keeps."""
+    return math.sin(0.5 * float(extension.ratios[0])) / math.sin(0.5)
+
+
+def _scheme(own: Extension | None, trained: float) -> dict[str, Any] | None:
+    """Return the scheme of the config: its name, what defines it, and its adjacent contrast."""
+    if own is None:
+        return None
+    contrast = float(adjacent_contrast(own))
+    return {
+        "name": type(own).__name__,
+        "factor": own.factor,
+        "attention_factor": own.attention_factor,
+        "contrast": contrast,
+        "kept": contrast / trained,
+        "fastest_pair_kept": _fastest_kept(own),
+    }
 
 
 def table(report: Report) -> str:
@@ -132,7 +166,21 @@ def table(report: Report) -> str:
         ),
         ("  fastest pair keeps", f"{100 * report.contrast['fastest_pair_kept']:.2f}%"),
     ]
-    return "\n".join([report.model, report.source, "", aligned(rows)])
+    own = report.scheme
+    if own is not None:
+        factor = f"attention factor {own['attention_factor']:.6g}"
+        rows += [
+            (f"SCHEME of the config: {own['name']}", f"factor {own['factor']:.6g}, {factor}"),
+            ("  contrast after it", f"{own['contrast']:.6g}"),
+            ("  fastest pair keeps", f"{100 * own['fastest_pair_kept']:.2f}%"),
+        ]
+    lines = [report.model, report.source, "", aligned(rows)]
+    if len(report.layers) > 1:
+        lines += ["", layer_table(report.layers)]
+    lines += [f"note: {notice}" for notice in report.notices]
+    if report.reader is not None:
+        lines += ["", f"read by {report.reader}"]
+    return "\n".join(lines)
 
 
 def add(commands: Any) -> None:
@@ -151,7 +199,10 @@ def run(options: Any) -> str:
     from pianalysis.extension import named
 
     read = named.find_model(
-        options.model, original_length=options.original_length, layer_type=options.layer_type
+        options.model,
+        original_length=options.original_length,
+        layer_type=options.layer_type,
+        base=options.base,
     )
-    report = build(options.model, read.source, read.spec, options.target)
+    report = build(options.model, read, options.target)
     return report.json().rstrip() if options.json else table(report)

@@ -10,7 +10,7 @@ from pianalysis.extension.geometric import (
     PositionInterpolation,
     Unscaled,
 )
-from pianalysis.extension.registry import SCHEMES, extension_from_hf
+from pianalysis.extension.registry import SCHEMES, extension_from_hf, layer_extensions
 
 __all__ = [
     "SCHEMES",
@@ -26,4 +26,5 @@ __all__ = [
     "Unscaled",
     "YaRN",
     "extension_from_hf",
+    "layer_extensions",
 ]

@@ -252,15 +252,18 @@ def _between(kept: FloatArray, factor: float) -> FloatArray:
 
 
 def _ramp_over_turns(spec: RopeSpec, factor: float, low: float, high: float) -> FloatArray:
-    return _between(np.clip((turns_in_window(spec) - low) / (high - low), 0.0, 1.0), factor)
+    turns = turns_in_window(spec)
+    if low == high:  # the limit of the ramp, a step: as transformers, which interpolates at its foot
+        return _between((turns >= low).astype(float), factor)
+    return _between(np.clip((turns - low) / (high - low), 0.0, 1.0), factor)
 
 
 def _check_ramp(scheme: Scaled, low_name: str, high_name: str) -> None:
-    """Store both limits as floats; the lower must be positive and below the upper."""
+    """Store both limits as floats; the lower must be positive and not above the upper."""
     low = checks.real(low_name, getattr(scheme, low_name), above=0.0)
     high = checks.real(high_name, getattr(scheme, high_name), above=0.0)
-    if low >= high:
-        raise ValueError(f"{high_name} must be above {low_name}, got {high:g} and {low:g}")
+    if low > high:
+        raise ValueError(f"{high_name} must not be below {low_name}, got {high:g} and {low:g}")
     object.__setattr__(scheme, low_name, low)
     object.__setattr__(scheme, high_name, high)
 

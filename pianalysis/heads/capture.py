@@ -26,6 +26,8 @@ from pianalysis import checks
 from pianalysis.arrays import ComplexArray
 from pianalysis.checkpoints.checkpoint import Checkpoint, ropes_differ
 from pianalysis.evaluation.forward import device_of
+from pianalysis.heads.agreement import Attended, Rotated, disagreement
+from pianalysis.rope.configs import model_facts
 from pianalysis.rope.spec import RopeSpec
 
 _ROTATION = "apply_rotary_pos_emb"
@@ -97,7 +99,8 @@ def visit_layers(
     ValueError
         A token id or layer that is not there; a layer asked for that does not rotate; a family that
         rotates in another way than ``apply_rotary_pos_emb(q, k, cos, sin)``, or whose pairs are in
-        neither layout; queries or keys that are not finite.
+        neither layout; a layer whose own logits are not ``scaling`` times a(m - n), by the last
+        query of the text; queries or keys that are not finite.
 
     Notes
     -----
@@ -147,11 +150,13 @@ class _Pass:
         self.visiting = False
         self.running: int | None = None
         self.caught: tuple[ComplexArray, ComplexArray] | None = None
+        self.rotated: Rotated | None = None
+        self.attended = Attended()
 
     def forward(self, ids: Any) -> None:
         import torch
 
-        with torch.no_grad(), contextlib.suppress(_FinishedError):
+        with torch.no_grad(), contextlib.suppress(_FinishedError), self.attended:
             self.checkpoint.model.base_model(input_ids=ids, use_cache=False)
 
     def enter(self, layer: int) -> Callable[..., None]:
@@ -159,6 +164,7 @@ class _Pass:
             # A visitor may run a pass of its own, through the same modules.
             if not self.visiting:
                 self.running = layer if layer in self.wanted else None
+                self.attended.clear()
 
         return hook
 
@@ -170,7 +176,18 @@ class _Pass:
             if caught is not None:
                 self.visited += 1
                 self.visiting = True
-                self.visit(self._heads(layer, module, *caught))
+                heads = self._heads(layer, module, *caught)
+                assert self.rotated is not None
+                reason = disagreement(
+                    self.attended, self.rotated, *caught, heads.scaling, heads.softcap
+                )
+                if reason is not None:
+                    family = self.checkpoint.config.get("model_type")
+                    raise ValueError(
+                        f"a layer's logits must be its scaling times a(m - n), got layer {layer} "
+                        f"of a {family!r} model: {reason}"
+                    )
+                self.visit(heads)
                 self.visiting = False
             elif self.chosen:
                 raise ValueError(
@@ -199,14 +216,20 @@ class _Pass:
                     f"queries and keys must be finite, got NaN or infinity in layer {self.running}"
                 )
         if token_axis == 1:
-            q, k, turned = q.transpose(1, 2), k.transpose(1, 2), turned.transpose(1, 2)
-        layout = _measured_layout(q, cos, sin, turned)
-        if layout is None:
+            q, k = q.transpose(1, 2), k.transpose(1, 2)
+            turned = tuple(x.transpose(1, 2) for x in turned)
+        found = _measured_layout(q, cos, sin, turned[0])
+        if found is None:
             raise ValueError(
                 f"{_ROTATION} must turn pairs in the split-half or the interleaved layout, "
                 f"got neither in a {family!r} model"
             )
-        self.caught = _paired(q, cos.shape[-1], layout), _paired(k, cos.shape[-1], layout)
+        layout, dim, columns = found
+        self.caught = _paired(q, dim, layout), _paired(k, dim, layout)
+        turn = (cos[0, :, columns].double() + 1j * sin[0, :, columns].double()).cpu().numpy()
+        self.rotated = Rotated(
+            turned[0][0], turned[1][0], np.angle(turn), float(np.abs(turn).max()), dim
+        )
 
     def _heads(self, layer: int, module: Any, q: ComplexArray, k: ComplexArray) -> LayerHeads:
         spec = _layer_spec(self.checkpoint, layer)
@@ -239,7 +262,7 @@ def _replaced_rotation(checkpoint: Checkpoint, module_name: str, run: _Pass) -> 
         turned = rotation(q, k, cos, sin, *rest, **options)
         # unsqueeze_dim is where heads stand in cos and sin: the token axis is the other one.
         heads_axis = options.get("unsqueeze_dim", rest[-1] if rest else 1)
-        run.catch(q, k, cos, sin, turned[0], 2 if heads_axis == 1 else 1)
+        run.catch(q, k, cos, sin, turned, 2 if heads_axis == 1 else 1)
         return turned
 
     setattr(module, _ROTATION, observed)
@@ -249,20 +272,29 @@ def _replaced_rotation(checkpoint: Checkpoint, module_name: str, run: _Pass) -> 
         setattr(module, _ROTATION, rotation)
 
 
-def _measured_layout(q: Any, cos: Any, sin: Any, turned: Any) -> str | None:
-    """Return which layout turns ``q`` into ``turned``, from the last tokens of the text."""
-    dim = cos.shape[-1]
+def _measured_layout(q: Any, cos: Any, sin: Any, turned: Any) -> tuple[str, int, slice] | None:
+    """Return which layout turns ``q`` into ``turned``, its d, and where cos holds a frequency once.
+
+    From the last tokens of the text.
+    """
+    width = cos.shape[-1]
     tail = slice(-min(16, q.shape[2]), None)
     before, after = q[:, :, tail], turned[:, :, tail]
     scale = float(before.abs().max())
     room = (3e-2 if q.element_size() < 4 else 1e-4) * scale
     for layout in ("half", "interleaved"):
-        given, wanted = _paired(before, dim, layout), _paired(after, dim, layout)
-        # cos and sin hold each frequency twice: in halves or side by side.
-        for columns in (slice(0, dim // 2), slice(0, dim, 2)):
+        # cos and sin hold each frequency twice, in halves or side by side; in gpt-oss once.
+        for dim, columns in (
+            (width, slice(0, width // 2)),
+            (width, slice(0, width, 2)),
+            (2 * width, slice(0, width)),
+        ):
+            if dim > q.shape[-1]:
+                continue
+            given, wanted = _paired(before, dim, layout), _paired(after, dim, layout)
             turn = cos[0, tail, columns].float().cpu() + 1j * sin[0, tail, columns].float().cpu()
             if np.abs(given * turn.numpy() - wanted).max() <= room:
-                return layout
+                return layout, dim, columns
     return None
 
 
@@ -298,14 +330,11 @@ def _attention_modules(checkpoint: Checkpoint) -> dict[int, Any]:
 
 def _layer_spec(checkpoint: Checkpoint, layer: int) -> RopeSpec:
     """Return the pretrained RoPE of a layer, which differs by layer type in Gemma 3."""
-    config = checkpoint.model.config
-    if not ropes_differ(config):
+    if not ropes_differ(checkpoint.model.config):
         return checkpoint.spec
-    return RopeSpec.from_hf(
-        checkpoint.config,
-        original_length=checkpoint.spec.context_window,
-        layer_type=config.layer_types[layer],
-    )
+    facts = model_facts(checkpoint.config, checkpoint.spec.context_window)
+    rope = facts.layers[layer].rope
+    return checkpoint.spec if rope is None else RopeSpec.from_facts(rope)
 
 
 def _wanted(layers: Iterable[int] | None, count: int) -> list[int]:

@@ -1,14 +1,14 @@
-"""The keys of Hugging Face configs that speak of RoPE, and what classes fill in without them.
+"""The keys of Hugging Face configs that speak of RoPE, whoever reads them.
 
-Names and class defaults are those of transformers 5.23.0 (``modeling_rope_utils.py`` and the
-``configuration_*.py`` files).
+Names are those of transformers 5.23.0 (``modeling_rope_utils.py`` and the ``configuration_*.py``
+files) and of the families' own published code.
 """
 
 from __future__ import annotations
 
-# rope_type -> (required keys, optional keys), besides rope_type, rope_theta, partial_rotary_factor.
+# rope_type -> (required keys, optional keys), besides those of EVERY_TYPE.
 ROPE_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "default": (frozenset(), frozenset({"mrope_section", "mrope_interleaved"})),
+    "default": (frozenset(), frozenset()),
     "linear": (frozenset({"factor"}), frozenset({"original_max_position_embeddings"})),
     "dynamic": (frozenset({"factor"}), frozenset({"original_max_position_embeddings"})),
     "yarn": (
@@ -21,7 +21,6 @@ ROPE_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
                 "mscale",
                 "mscale_all_dim",
                 "truncate",
-                "finetuned",  # in YaRN's own published configs; no frequency depends on it
             }
         ),
     ),
@@ -38,6 +37,18 @@ ROPE_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "proportional": (frozenset(), frozenset({"factor"})),
 }
 EVERY_TYPE = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
+# Keys of a scheme's dict that change no frequency and no factor, and what they do.
+INERT_IN_SCHEME = {
+    "mrope_section": "shares the pairs among the axes of an image; a text's frequencies stay",
+    "mrope_interleaved": "orders the pairs among the axes of an image; a text's frequencies stay",
+    "llama_4_scaling_beta": "scales the queries of late positions; no frequency changes",
+    "finetuned": "says that the model was trained so; no frequency changes",
+}
+# Hunyuan labels a fixed alpha "dynamic", and writes YaRN's keys beside it, which its code ignores.
+HUNYUAN = frozenset({"hunyuan_v1_dense", "hunyuan_v1_moe"})
+HUNYUAN_INERT = frozenset({"beta_fast", "beta_slow", "mscale", "mscale_all_dim"})
+# LongRoPE's factor of either list, given outright: in Phi-3.5-MoE.
+MSCALES = frozenset({"short_mscale", "long_mscale"})
 
 # Top-level keys that RoPE reads here.
 READ = frozenset(
@@ -48,17 +59,22 @@ READ = frozenset(
         "rope_local_base_freq",
         "global_rope_theta",
         "local_rope_theta",
+        "swa_rope_theta",
+        "compress_rope_theta",
         "rotary_emb_base",
         "rotary_pct",
         "rotary_dim",
         "partial_rotary_factor",
         "qk_rope_head_dim",
         "global_head_dim",
+        "dual_chunk_attention_config",
         "original_max_position_embeddings",
         "max_position_embeddings",
         "head_dim",
         "hidden_size",
         "num_attention_heads",
+        "no_rope_layers",
+        "no_rope_layer_interval",
     }
 )
 # Top-level keys that speak of RoPE in published files but change no frequency.
@@ -66,48 +82,33 @@ INERT = frozenset(
     {
         "rope_interleave",
         "rope_interleaved",
-        "rope_scaling_layers",
-        "no_rope_layers",
-        "no_rope_layer_interval",
         "use_rotary_embedding",
-        "use_mem_rope",
         "rotary_value",
         "qk_nope_head_dim",
+        "qk_head_dim",
         "v_head_dim",
+        "swa_head_dim",
+        "swa_v_head_dim",
+        "index_head_dim",
+        "indexer_rope_interleave",
+        "rotary",  # Falcon's first files: the opposite of alibi, which is read
+    }
+)
+# Heads under other names, and schemes outside rope_scaling: read where the family's code does.
+ELSEWHERE = frozenset(
+    {
+        "kv_channels",
         "rope_pct",
+        "rope_ratio",
+        "use_dynamic_ntk",
+        "use_logn_attn",
+        "attention_head_dim",
+        "head_size",
+        "d_kv",
     }
 )
 SPELLINGS = frozenset(READ - {"hidden_size", "num_attention_heads"})
 
-# What a class fills in when its file leaves the key out.
-TEN_THOUSAND = (
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen2_moe",
-    "qwen3",
-    "qwen3_moe",
-    "phi",
-    "phi3",
-    "gemma",
-    "gemma2",
-    "gpt_neox",
-    "gptj",
-    "codegen",
-    "falcon",
-    "stablelm",
-    "olmo",
-    "olmo2",
-    "starcoder2",
-    "granite",
-    "internlm2",
-    "deepseek_v2",
-    "deepseek_v3",
-)
-DEFAULT_BASE = dict.fromkeys(TEN_THOUSAND, 10000.0)
-DEFAULT_FRACTION = {"gpt_neox": 0.25, "stablelm": 0.25, "phi": 0.5, "glm": 0.5, "glm4": 0.5}
-DEFAULT_FRACTION |= {"nemotron": 0.5, "persimmon": 0.5, "glm4_moe": 0.5, "qwen3_next": 0.25}
-DEFAULT_HEAD_DIM = {"gemma": 256, "gemma2": 256, "gemma3_text": 256, "qwen3": 128, "glm": 128}
-DEFAULT_HEAD_DIM |= {"glm4": 128, "gpt_oss": 64, "helium": 128, "qwen3_next": 256}
-
 WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
+# A config may hold that of its decoder: under whichever of these names.
+DECODERS = ("text_config", "llm_config", "language_config", "thinker_config")

@@ -173,7 +173,9 @@ def test_theirs_llama_class_ignores_the_rotary_share_without_scaling():
     linear = {**config, "rope_parameters": {"rope_type": "linear", "factor": 1.0, **entry}}
     assert theirs(their_config(plain), 4096)[0].size == 32
     assert theirs(their_config(linear), 4096)[0].size == 16
-    assert pia.extension_from_hf(plain).frequencies.size == 16
+    assert pia.extension_from_hf(linear, original_length=4096).frequencies.size == 16
+    with pytest.raises(ValueError, match="partial_rotary_factor must be what the model's code"):
+        pia.extension_from_hf(plain)
 
 
 def test_theirs_reads_truncate_of_nested_layers_at_the_wrong_level():

@@ -76,7 +76,10 @@ def test_head_dim_that_is_not_hidden_over_heads():
 
 
 def test_latent_attention_rotates_its_rope_part():
-    assert spec(qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128).head_dim == 64
+    latent = {"qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
+    assert spec(model_type="deepseek_v3", **latent).head_dim == 64
+    with pytest.raises(ValueError, match="'qk_rope_head_dim', which LlamaConfig"):
+        spec(**latent)
 
 
 def test_multimodal_config_is_read_through_its_text_part():
@@ -88,7 +91,8 @@ def test_layer_types_that_differ_are_asked_for():
         "full_attention": {"rope_type": "default", "rope_theta": 1e6},
         "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
     }
-    config = {**LLAMA, "max_position_embeddings": 8192, "rope_parameters": layers}
+    config = {**LLAMA, "model_type": "gemma3_text", "max_position_embeddings": 8192}
+    config["rope_parameters"] = layers
     with pytest.raises(ValueError, match="layer_type must name one of full_attention, sliding_att"):
         pia.RopeSpec.from_hf(config)
     assert pia.RopeSpec.from_hf(config, layer_type="sliding_attention").base == 1e4
@@ -98,7 +102,7 @@ def test_layer_types_that_differ_are_asked_for():
 
 
 def test_gemma3_v4_has_two_bases():
-    config = {**V4, "rope_local_base_freq": 10000.0}
+    config = {**V4, "model_type": "gemma3_text", "rope_local_base_freq": 10000.0}
     with pytest.raises(ValueError, match="layer_type must name one of"):
         pia.RopeSpec.from_hf(config)
     assert pia.RopeSpec.from_hf(config, layer_type="sliding_attention").base == 1e4
@@ -153,7 +157,8 @@ def test_contradictory_lengths():
         ({"max_position_embeddings": -1}, "max_position_embeddings must be an integer"),
         ({"max_position_embeddings": None}, "max_position_embeddings .* must be given"),
         ({"partial_rotary_factor": 2.0}, "partial_rotary_factor must be a finite number"),
-        ({"rope_theta": None, "model_type": "mystery"}, "rope_theta must be given"),
+        ({"rope_theta": None, "model_type": "gemma3_text"}, "layer_type must name one of"),
+        ({"model_type": "mystery"}, "model_type must be one that transformers has, or one of the"),
         ({"alibi": True}, "alibi must be false"),
     ],
 )
