@@ -133,6 +133,17 @@ def value(config: Any, name: str) -> Any:
         return None
 
 
+def holds(config: Any, name: str) -> bool:
+    """Return whether a config has an attribute, whatever its value."""
+    try:
+        getattr(config, name)
+    except AttributeError:
+        return False
+    except Exception:  # one value for every layer
+        return True
+    return True
+
+
 def own_keys(config: Any) -> set[str]:
     """Return the keys that a config's class reads."""
     keys = {name for cls in type(config).__mro__ for name in getattr(cls, "__annotations__", {})}

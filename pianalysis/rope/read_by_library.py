@@ -87,7 +87,7 @@ def _check_top_level(config: Mapping[str, Any], text: Any) -> None:
     for key, value in config.items():
         name = str(key)
         # A key that the class does not know and has used up is no attribute afterwards.
-        if name in fields or library.value(text, name) is None or name in INERT or name == "alibi":
+        if name in fields or not library.holds(text, name) or name in INERT or name == "alibi":
             continue
         if name in _EVERY_FAMILY or (name in ELSEWHERE and not value):
             continue
