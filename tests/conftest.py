@@ -10,7 +10,12 @@ import pytest
 import pianalysis as pia
 
 TESTS = Path(__file__).parent
-SHARED = ("paper_repro", "checkpoints", "hostile", "rope")  # folders whose helpers tests import by name
+SHARED = (
+    "paper_repro",
+    "checkpoints",
+    "hostile",
+    "rope",
+)  # folders whose helpers tests import by name
 sys.path[:0] = [str(folder) for folder in (TESTS, *(TESTS / room for room in SHARED))]
 mpl.use("agg")
 collect_ignore = ["mutants"]  # runs the tests, with a tool that only `make mutate` installs

@@ -10,9 +10,9 @@ from pianalysis.bounds.certified.first import first_span_below
 from pianalysis.bounds.extrapolation import extrapolation_bound
 from pianalysis.bounds.interpolation import adjacent_contrast, interpolation_bound
 from pianalysis.bounds.ratio import bound_ratio
+from pianalysis.commands.layers import layer_kinds, layer_table
 from pianalysis.commands.parser import add_model_command
 from pianalysis.commands.text import aligned
-from pianalysis.commands.layers import layer_kinds, layer_table
 from pianalysis.extension import Extension, PositionInterpolation
 from pianalysis.extension.named import NamedModel
 from pianalysis.records import Record

@@ -253,7 +253,9 @@ def _between(kept: FloatArray, factor: float) -> FloatArray:
 
 def _ramp_over_turns(spec: RopeSpec, factor: float, low: float, high: float) -> FloatArray:
     turns = turns_in_window(spec)
-    if low == high:  # the limit of the ramp, a step: as transformers, which interpolates at its foot
+    if (
+        low == high
+    ):  # the limit of the ramp, a step: as transformers, which interpolates at its foot
         return _between((turns >= low).astype(float), factor)
     return _between(np.clip((turns - low) / (high - low), 0.0, 1.0), factor)
 

@@ -188,7 +188,9 @@ def extension_of(facts: RopeFacts, length: int | None = None) -> Extension:
         return _first_qwen(spec, target)
     if "long_mscale" in facts.parameters and "short_mscale" in facts.parameters:
         beyond = target > facts.context_window
-        arguments["attention_factor"] = facts.parameters["long_mscale" if beyond else "short_mscale"]
+        arguments["attention_factor"] = facts.parameters[
+            "long_mscale" if beyond else "short_mscale"
+        ]
     extension = SCHEMES[facts.rope_type](spec, target, **arguments)
     _compare(facts, extension)
     return extension

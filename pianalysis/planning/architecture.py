@@ -1,7 +1,8 @@
 r"""The sizes of a decoder, and its exact number of parameters.
 
-Served are the families whose block is attention and a gated perceptron, each after an RMSNorm:
-that block's weights, saved activations and matrix products are what this package's plans count.
+A block is attention and a perceptron, each after a norm: its weights, saved activations and matrix
+products are what this package's plans count. Three families are served by their keys alone; of
+others the model itself is asked (:mod:`pianalysis.planning.measured`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Architecture:
     r"""Sizes of a decoder with l layers of width h, a heads of dimension d (k of them for keys).
 
     .. math::
-        N = V h (2 - \text{tied}) + h + l \, (2 h a d + 2 h k d + 3 h f + 2 h + \text{biases})
+        N = V h (2 - \text{tied}) + h + l \, (2 h a d + 2 h k d + p h f + 2 h + \text{biases}) + e
 
     Parameters
     ----------
@@ -32,6 +33,11 @@ class Architecture:
         Whether the output matrix is the embedding.
     attention_biases, output_bias, perceptron_biases : bool
         Which linear maps have a bias: q, k and v; the attention's output; the perceptron's three.
+    perceptron_matrices : int
+        p: 3 for a gated perceptron, 2 for a plain one.
+    layer_extra, outer_extra : int
+        Whatever else one layer holds (norms of queries and keys, further biases), and what stands
+        outside the layers; e is their sum over the model.
 
     Raises
     ------
@@ -55,6 +61,9 @@ class Architecture:
     attention_biases: bool = False
     output_bias: bool = False
     perceptron_biases: bool = False
+    perceptron_matrices: int = 3
+    layer_extra: int = 0
+    outer_extra: int = 0
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "hidden", "intermediate", "layers", "heads", "key_heads"):
@@ -111,9 +120,9 @@ class Architecture:
 
     @property
     def layer_matrices(self) -> int:
-        """Weights of one layer's matrices: 2 h a d + 2 h k d + 3 h f."""
+        """Weights of one layer's matrices: 2 h a d + 2 h k d + p h f."""
         attention = 2 * self.hidden * (self.query_width + self.key_width)
-        return attention + 3 * self.hidden * self.intermediate
+        return attention + self.perceptron_matrices * self.hidden * self.intermediate
 
     @property
     def layer_parameters(self) -> int:
@@ -121,12 +130,13 @@ class Architecture:
         biases = self.attention_biases * (self.query_width + 2 * self.key_width)
         biases += self.output_bias * self.hidden
         biases += self.perceptron_biases * (2 * self.intermediate + self.hidden)
-        return self.layer_matrices + 2 * self.hidden + biases
+        return self.layer_matrices + 2 * self.hidden + biases + self.layer_extra
 
     @property
     def outer_parameters(self) -> int:
         """Parameters outside the layers: embedding, output matrix unless tied, last norm."""
-        return (1 if self.tied else 2) * self.vocabulary * self.hidden + self.hidden
+        matrices = (1 if self.tied else 2) * self.vocabulary * self.hidden
+        return matrices + self.hidden + self.outer_extra
 
     @property
     def parameters(self) -> int:

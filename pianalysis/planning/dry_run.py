@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pianalysis.extension import Extension
-from pianalysis.planning.architecture import Architecture
+from pianalysis.planning.measured import sizes_of
 from pianalysis.records import Record
 
 # transformers computes frequencies in float32: base ** (-2j/d) is off by a few roundings.
@@ -88,7 +88,7 @@ def dry_run(config: Mapping[str, Any], extension: Extension) -> DryRun:
         logits=tuple(logits.shape),
         frequency_error=float(np.abs(ratios - 1.0).max()),
     )
-    sizes = Architecture.from_hf(config)
+    sizes = sizes_of(config)
     shape = (1, extension.target, sizes.vocabulary)
     if run.parameters != sizes.parameters:
         raise ValueError(

@@ -19,6 +19,7 @@ from pianalysis.planning.cost import (
     training_memory,
     training_operations,
 )
+from pianalysis.planning.measured import sizes_of
 from pianalysis.planning.published import (
     RECIPES,
     STEPS,
@@ -143,7 +144,7 @@ def plan(
     spec = named.find_model(model, original_length=original_length, layer_type=layer_type).spec
     config = model_config(model)
     target = PositionInterpolation(spec, target).target
-    sizes = Architecture.from_hf(config)
+    sizes = sizes_of(config)
     gpus = checks.whole("gpus", gpus)
     if gpus > GPUS_PER_HOST and gpus % GPUS_PER_HOST:
         raise ValueError(

@@ -88,9 +88,7 @@ class ModelFacts:
                 f"layer_type must name layers that rotate, got {layer_type!r}: these have no RoPE"
             )
         if len(found) > 1:
-            turning = sorted(
-                {str(x.label or x.layer_type) for x in chosen if x.rope is not None}
-            )
+            turning = sorted({str(x.label or x.layer_type) for x in chosen if x.rope is not None})
             what = "base differs" if len({x.base for x in found}) > 1 else "RoPE differs"
             raise ValueError(
                 f"layer_type must name one of {', '.join(turning)}: their {what}, got {layer_type}"

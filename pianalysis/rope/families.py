@@ -87,7 +87,9 @@ FAMILIES: Mapping[str, Family] = {
 
 # model_type -> what stands in the place of RoPE.
 WITHOUT_ROPE: Mapping[str, str] = {
-    **dict.fromkeys(("jamba", "nemotron_h", "kimi_linear", "kimi_k3"), "attention has no positions"),
+    **dict.fromkeys(
+        ("jamba", "nemotron_h", "kimi_linear", "kimi_k3"), "attention has no positions"
+    ),
     **dict.fromkeys(("bloom", "mpt"), "ALiBi biases"),
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"), "no attention"),
     **dict.fromkeys(("gpt2", "gpt_neo", "gpt_bigcode", "opt", "openai-gpt"), "learned positions"),

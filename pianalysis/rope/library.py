@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -144,13 +145,14 @@ def holds(config: Any, name: str) -> bool:
     return True
 
 
-def own_keys(config: Any) -> set[str]:
-    """Return the keys that a config's class reads."""
-    keys = {name for cls in type(config).__mro__ for name in getattr(cls, "__annotations__", {})}
-    keys |= set(getattr(config, "attribute_map", {}))
+@functools.cache
+def own_keys(config_class: Any) -> frozenset[str]:
+    """Return the keys that a config class reads."""
+    keys = {name for cls in config_class.__mro__ for name in getattr(cls, "__annotations__", {})}
+    keys |= set(getattr(config_class, "attribute_map", {}))
     with _quiet(), contextlib.suppress(Exception):  # a class may need arguments to be made
-        keys |= set(vars(type(config)()))
-    return keys
+        keys |= set(vars(config_class()))
+    return frozenset(keys)
 
 
 def layers_of(whole: Any, text: Any) -> tuple[LibraryLayer, ...]:

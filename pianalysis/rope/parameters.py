@@ -1,4 +1,4 @@
-"""A scheme's own dict, its window and its keys, checked: nothing in it is passed over in silence."""
+"""A scheme's own dict, its window and its keys, checked: nothing is passed over in silence."""
 
 from __future__ import annotations
 

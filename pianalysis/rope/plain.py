@@ -265,9 +265,7 @@ def _base(
     return base
 
 
-def _head_dim(
-    config: Mapping[str, Any], family: Family, layer_type: str | None = None
-) -> int:
+def _head_dim(config: Mapping[str, Any], family: Family, layer_type: str | None = None) -> int:
     """Return the rotating head's dimension; for multi-head latent attention its RoPE part."""
     if layer_type == FULL and config.get("global_head_dim") is not None:
         return checks.whole("global_head_dim", config["global_head_dim"])
@@ -309,7 +307,11 @@ def _fraction(
     share = checks.real(
         "partial_rotary_factor", default if given is None else given, above=0.0, at_most=1.0
     )
-    if family.share is None and share != 1.0 and parameters.get("rope_type", "default") == "default":
+    if (
+        family.share is None
+        and share != 1.0
+        and parameters.get("rope_type", "default") == "default"
+    ):
         raise ValueError(
             f"partial_rotary_factor must be 1: the code of {config.get('model_type')!r} rotates "
             f"the whole head, got {share}"

@@ -18,7 +18,6 @@ from pianalysis.rope.config_keys import ELSEWHERE, INERT, READ, SPELLINGS
 from pianalysis.rope.facts import LayerFacts, ModelFacts, RopeFacts, without_rope
 from pianalysis.rope.plain import FULL, refuse_without_rope, suspect
 
-
 # Keys that transformers' base class reads for every family, or that are read here for all of them.
 _EVERY_FAMILY = frozenset(
     {
@@ -83,7 +82,7 @@ def library_facts(
 
 def _check_top_level(config: Mapping[str, Any], text: Any) -> None:
     """Refuse a key that suggests a bearing on RoPE and that the config class does not read."""
-    fields = library.own_keys(text)
+    fields = library.own_keys(type(text))
     for key, value in config.items():
         name = str(key)
         # A key that the class does not know and has used up is no attribute afterwards.
@@ -218,7 +217,7 @@ def _head(
         if int(width * share) == dim:
             return width, share
     given = config.get("partial_rotary_factor")
-    if given is not None and float(given) != 1.0 or share != 1.0:
+    if (given is not None and float(given) != 1.0) or share != 1.0:
         raise ValueError(
             f"partial_rotary_factor must be what the model's code rotates: "
             f"{layer.embedding.name} of transformers turns "

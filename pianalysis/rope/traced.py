@@ -64,7 +64,12 @@ def build(config: Any) -> Any:
     if type(config) not in AutoModel._model_mapping:
         factory = AutoModelForCausalLM
     try:
-        with warnings.catch_warnings(), torch.device("meta"), _FrequenciesOnCpu(), no_init_weights():
+        with (
+            warnings.catch_warnings(),
+            torch.device("meta"),
+            _FrequenciesOnCpu(),
+            no_init_weights(),
+        ):
             warnings.simplefilter("ignore")
             # Some experts' matrix products exist in bfloat16 alone.
             model = factory.from_config(config, trust_remote_code=False, dtype=torch.bfloat16)
@@ -157,6 +162,7 @@ def _outermost(block: Any) -> list[Any]:
 
 
 def attention_of(block: Any) -> Any:
+    """Return the attention module of a layer, its first, or None."""
     return next(iter(_outermost(block)), None)
 
 
@@ -167,9 +173,7 @@ class _EnoughError(Exception):
 class _FrequenciesOnCpu(TorchFunctionMode):
     """Inside ``torch.device("meta")``: the tensors that frequencies are made of keep values."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if (
             getattr(func, "__name__", "") in _ON_CPU
@@ -199,9 +203,7 @@ class _Run(TorchFunctionMode):
         self.finished: set[int] = set()
         self.failures: dict[int, Exception] = {}
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name == "tolist" and args[0].device.type == "meta":
@@ -276,7 +278,9 @@ def _watch(run: _Run, index: int, block: Any, *, whole: bool) -> Callable[[], No
         if not whole:
             raise _EnoughError
 
-    handle = None if not modules or modules[-1] is block else modules[-1].register_forward_hook(done)
+    handle = (
+        None if not modules or modules[-1] is block else modules[-1].register_forward_hook(done)
+    )
     # The class may be called through machinery of its own: the instance's forward is what runs.
     block.forward = forward
 

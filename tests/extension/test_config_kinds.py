@@ -44,7 +44,9 @@ def reader(request, monkeypatch):
 
 
 def test_a_second_base(reader):
-    config = small("mimo_v2_flash", rope_theta=5e6, swa_rope_theta=2e4, head_dim=192, v_head_dim=128)
+    config = small(
+        "mimo_v2_flash", rope_theta=5e6, swa_rope_theta=2e4, head_dim=192, v_head_dim=128
+    )
     config |= {"partial_rotary_factor": 0.334, "hybrid_layer_pattern": [0, 1]}
     full, sliding = pia.layer_extensions(config)
     assert full.frequencies == pytest.approx(geometric(5e6, 64), rel=1e-12)

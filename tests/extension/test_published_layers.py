@@ -52,7 +52,9 @@ def theirs(saved, length):
     [cls] = [
         x
         for name, x in vars(module).items()
-        if inspect.isclass(x) and name.endswith("RotaryEmbedding") and x.__module__ == module.__name__
+        if inspect.isclass(x)
+        and name.endswith("RotaryEmbedding")
+        and x.__module__ == module.__name__
     ]
     parameters = config.rope_parameters
     kinds = [k for k, v in parameters.items() if isinstance(v, dict)]

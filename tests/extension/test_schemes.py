@@ -184,7 +184,11 @@ def test_proportional_stands_still_in_the_slow_pairs(llama):
         ("ntk", {"factor": math.nan}, "factor must be a finite number at least 1"),
         ("dynamic", {"reference_length": 0}, "reference_length must be an integer from 1"),
         ("ntk-by-parts", {"alpha": 33.0}, "beta must not be below alpha, got 32 and 33"),
-        ("llama3", {"low_freq_factor": 4.0, "high_freq_factor": 1.0}, "high_freq_factor must not be"),
+        (
+            "llama3",
+            {"low_freq_factor": 4.0, "high_freq_factor": 1.0},
+            "high_freq_factor must not be",
+        ),
         ("yarn", {"beta_slow": 40.0}, "beta_fast must not be below beta_slow, got 32 and 40"),
         ("yarn", {"attention_factor": 0.0}, "attention_factor must be a finite number above 0"),
         ("yarn", {"mscale": -1.0}, "mscale must be a finite number at least 0"),

@@ -21,6 +21,7 @@ from pianalysis.rope.plain import plain_facts
 
 TYPES = sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
+
 def default_config(model_type):
     """The default config, or None and why it has none."""
     with warnings.catch_warnings():
