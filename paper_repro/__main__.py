@@ -50,7 +50,8 @@ def _run(parser: OneLineParser, arguments: Sequence[str] | None) -> int:
         if options.verb == "run":
             readme = Path("README.md")
             here = options.out == "figures" and readme.exists()
-            runner.run(options.items, folder, options.seed, readme if here else None, options.tier)
+            kept = readme if here else None
+            print(runner.run(options.items, folder, options.seed, kept, options.tier))
             return 0
         lines, notes = runner.check(folder), runner.older(folder)
     except BrokenPipeError:

@@ -7,7 +7,9 @@ import importlib.metadata
 import io
 import platform
 import re
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -107,29 +109,48 @@ def run(
     seed: int = 0,
     readme: Path | None = None,
     tier: str | None = None,
-) -> None:
-    """Run items and bring the ledger (and README's summary) up to date."""
+) -> str:
+    """Run items and bring the ledger (and README's summary) up to date; returns what to say.
+
+    That is the table of verdicts, a line for each verdict that changed, and where to look.
+    """
     named = bool(names)
     names = [checks.choice("item", name, ITEMS) for name in names] or list(ITEMS)
     folder.mkdir(parents=True, exist_ok=True)
     clear_drafts(folder)
     claims: list[ledger.Claim] = []
-    with tqdm(names, unit="item", disable=None) as bar:
-        for name in bar:
-            bar.set_description(name)
-            chosen = tier or _default_tier(name, named=named)
-            records = compute(name, seed, chosen)
-            save(name, records, folder, seed, chosen)
-            claims += load(name).claims(records)
+    for name in _in_turn(names):
+        chosen = tier or _default_tier(name, named=named)
+        records = compute(name, seed, chosen)
+        save(name, records, folder, seed, chosen)
+        claims += load(name).claims(records)
     if seed:
-        return  # the ledger records the default seed
+        return f"{folder}: figures of seed {seed}; the ledger is that of seed 0, and stays"
     with alone(folder, wait=True):  # the claims of a run beside this one are kept
+        before = _recorded(folder)
         if set(names) != set(ITEMS):
-            claims += [claim for claim in _recorded(folder) if claim.item not in names]
+            claims += [claim for claim in before if claim.item not in names]
         claims = ledger.order(claims)
         ledger.write(claims, folder)
     if readme is not None and set(names) == set(ITEMS):
         ledger.update_readme(claims, readme)
+    changed = ledger.differences(before, claims) if before else []
+    what = changed or [f"no verdict differs from what {folder} held"] * bool(before)
+    return "\n".join(
+        [ledger.summary(claims), *what, f"claims: {folder}/claims.md, figures: {folder}/"]
+    )
+
+
+def _in_turn(names: Sequence[str]) -> Iterator[str]:
+    """Yield items behind a bar, or with a line and its seconds each where there is no terminal."""
+    with tqdm(names, unit="item", disable=None) as bar:
+        for name in bar:
+            bar.set_description(name)
+            start = time.monotonic()
+            yield name
+            if bar.disable:
+                spent = f"{name:<12} {time.monotonic() - start:7.1f} s"
+                print(spent, file=sys.stderr, flush=True)
 
 
 def _default_tier(name: str, *, named: bool) -> str | None:
@@ -153,13 +174,11 @@ def check(folder: Path) -> list[str]:
     recorded = ledger.read(folder)
     computed: list[ledger.Claim] = []
     lines: list[str] = []
-    with tqdm(ITEMS, unit="item", disable=None) as bar:
-        for name in bar:
-            bar.set_description(name)
-            item = load(name)
-            computed += item.claims(compute(name))
-            if hasattr(item, "replayed"):
-                lines += item.replayed()
+    for name in _in_turn(ITEMS):
+        item = load(name)
+        computed += item.claims(compute(name))
+        if hasattr(item, "replayed"):
+            lines += item.replayed()
     return ledger.differences(recorded, computed) + lines
 
 

@@ -1,5 +1,6 @@
 """The runner and the ledger: same bytes, no half files, verdicts recomputed."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -54,6 +55,22 @@ def test_a_part_run_keeps_the_rest_of_the_ledger(tmp_path):
     before = ledger.read(tmp_path)
     runner.run(["fig3"], tmp_path)
     assert ledger.read(tmp_path) == before
+
+
+def test_a_run_says_what_it_did_and_what_changed(tmp_path, capsys, monkeypatch):
+    assert command.main(["run", "fig1", "fig3", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in err.splitlines()] == ["fig1", "fig3"]
+    assert re.search(r"fig3 +\d+\.\d s", err)
+    assert out.startswith("| verdict")
+    assert f"{tmp_path}/claims.md" in out
+    item = runner.load("fig1")
+    claims = item.claims(item.compute())
+    other = [dataclasses.replace(claims[0], verdict=ledger.REFUTED), *claims[1:]]
+    monkeypatch.setattr(item, "claims", lambda records: other)
+    said = runner.run(["fig1"], tmp_path)
+    assert f"{claims[0].key}: recorded {claims[0].verdict!r}, recomputed 'refuted'" in said
+    assert "no verdict differs" in runner.run(["fig1"], tmp_path)
 
 
 def test_another_seed_leaves_the_ledger_alone(tmp_path):
