@@ -22,9 +22,18 @@ DESCRIPTION = (
 )
 
 
+EXAMPLE = (
+    'a recipe: {"scheme": "linear", "target": 16384, "steps": 200, "sequence_length": 256, '
+    '"gap": true} trains to 16384 tokens by sequences of 256 with left-out positions; the other '
+    "keys are the parameters of pianalysis.finetune.recipe.Recipe"
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the module's own command line; returns the exit status."""
-    parser = OneLineParser(prog="python -m pianalysis.finetune", description=DESCRIPTION)
+    parser = OneLineParser(
+        prog="python -m pianalysis.finetune", description=DESCRIPTION, epilog=EXAMPLE
+    )
     add_arguments(parser)
     return carry_out(parser, arguments)
 
@@ -35,7 +44,8 @@ def add(commands: Any) -> None:
         "finetune",
         help="train a checkpoint to a longer window, by a recipe",
         description=DESCRIPTION,
-        epilog="on several GPUs: torchrun --nproc-per-node N -m pianalysis.finetune SOURCE ...",
+        epilog=f"{EXAMPLE}. On several GPUs: torchrun --nproc-per-node N -m pianalysis.finetune "
+        "SOURCE ...",
     )
     add_arguments(command)
 
@@ -46,7 +56,9 @@ def add_arguments(command: OneLineParser) -> None:
     command.add_argument(
         "source", help="directory, .gguf file, hub id, smollm2, or a model's config.json"
     )
-    command.add_argument("--recipe", required=True, metavar="FILE", help="recipe as JSON")
+    command.add_argument(
+        "--recipe", required=True, metavar="FILE", help="recipe as JSON, see below"
+    )
     command.add_argument("--out", required=True, metavar="DIR", help="checkpoints, log and record")
     command.add_argument(
         "--text", nargs="+", metavar="FILE", help="UTF-8 texts (default: plays, one held out)"

@@ -87,3 +87,11 @@ def test_only_the_first_process_prints(files, capsys, monkeypatch):
     monkeypatch.setattr("pianalysis.finetune.train.finetune", lambda *_, **__: None)
     assert subcommand(arguments(files, "run")) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_the_recipe_in_the_help_is_one(capsys):
+    with pytest.raises(SystemExit):
+        main.main(["finetune", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    recipe = Recipe.from_json(text[text.index("{") : text.index("}") + 1])
+    assert (recipe.scheme, recipe.target, recipe.gap) == ("linear", 16384, True)
