@@ -1,4 +1,4 @@
-r"""On average over independent phases: what interpolation and extrapolation do without a conspiracy.
+r"""On average over independent phases: interpolation and extrapolation without a conspiracy.
 
 Write :math:`h_j = |h_j| e^{i \varphi_j}`. With phases independent and uniform, whatever the
 moduli, the terms of a score are uncorrelated, and mean squares are sums over the pairs.
@@ -123,7 +123,8 @@ def expected_square(extension: Rotary, s: Any, h: Any) -> FloatArray:
     spans = checks.spans(s)
     squares = _squares(h, phases.check_rotary(extension).frequencies.size)
     mean = 0.5 * float(extension.attention_factor) ** 4 * squares.sum(axis=-1)
-    return np.multiply.outer(mean, np.ones(spans.shape))
+    out: FloatArray = np.multiply.outer(mean, np.ones(spans.shape))
+    return out
 
 
 def _squares(h: Any, pairs: int) -> FloatArray:

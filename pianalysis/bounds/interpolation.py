@@ -76,14 +76,14 @@ def interpolation_bound(
 
     Notes
     -----
-    *Assumptions*: only the frequencies of ``spec`` and |h_j| (or max|h_j|); nothing about where
-    the scores were trained. *Tight*: "sharp" is the supremum over all h with |h_j| <= H, attained;
-    "magnitude" that over all h with the same moduli, attained by their phases; "weighted" is approached by h whose terms curve together as the cell narrows, to relative order
-    (theta_0 w)^2 for a cell of width w, wherever in it s lies. *Vacuous*: the
-    max|h| forms exceed what a trained head does by orders of magnitude when |h| sits on slow pairs;
-    every form is vacuous once it exceeds 2 sum|h_j|, which happens for cells wider than a few
-    tokens. Order, always: observed <= magnitude <= weighted <= corrected and magnitude <= sharp <=
-    corrected.
+    *Assumptions*: only the frequencies of ``spec`` and |h_j| (or max|h_j|); nothing about where the
+    scores were trained. *Tight*: "sharp" is the supremum over all h with |h_j| <= H, attained;
+    "magnitude" that over all h with the same moduli, attained by their phases; "weighted" is
+    approached by h whose terms curve together as the cell narrows, to relative order (theta_0 w)^2
+    for a cell of width w, wherever in it s lies. *Vacuous*: the max|h| forms exceed what a trained
+    head does by orders of magnitude when |h| sits on slow pairs; every form is vacuous once it
+    exceeds 2 sum|h_j|, which happens for cells wider than a few tokens. Order, always: observed <=
+    magnitude <= weighted <= corrected and magnitude <= sharp <= corrected.
     The paper form lies below the sharp one, hence fails for some h, at midpoints of unit cells
     once the base exceeds :func:`~pianalysis.paper_bound_threshold`.
 
@@ -168,7 +168,7 @@ def _sharp(spec: RopeSpec, before: FloatArray, after: FloatArray) -> FloatArray:
 def weighted_gaps(
     spec: RopeSpec, before: FloatArray, after: FloatArray, weights: FloatArray, *, power: int = 1
 ) -> FloatArray:
-    """Return sum_j w_j |e^{i s theta_j} - its chord|^power, (m, n), for rows of weights (m, d/2)."""
+    """Return sum_j w_j |e^{i s theta_j} - its chord|^power, (m, n), for rows w (m, d/2)."""
     before, after = (x.ravel() for x in np.broadcast_arrays(before, after))
     out = np.empty((weights.shape[0], before.size))
     for part in phases.chunks(before.size, spec.pairs):

@@ -113,9 +113,10 @@ def compare_schemes(
     -----
     Each number is the value of a convex programme with both sides proved (``worst_case_score``,
     ``worst_case_contrast``). Other spans may be worse: growth is a lower bound of the maximum over
-    spans, ``largest_upper`` an upper one. At d = 128 the maximum over 24 to 200 spans exceeded it by at most 13%; with only 8 pairs
-    the worst case ripples more, and it did so by up to a half. For the unscaled model the contrast
-    is about 2 sin(theta_0 / 2), the most a bounded function of rate theta_0 changes in one token.
+    spans, ``largest_upper`` an upper one. At d = 128 the maximum over 24 to 200 spans exceeded it
+    by at most 13%; with only 8 pairs the worst case ripples more, and it did so by up to a half.
+    For the unscaled model the contrast is about 2 sin(theta_0 / 2), the most a bounded function of
+    rate theta_0 changes in one token.
 
     Examples
     --------
@@ -160,7 +161,7 @@ def compare_schemes(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let processes started meanwhile keep to one thread of linear algebra: the cores are shared."""
+    """Let processes started meanwhile keep to one thread of linear algebra each."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

@@ -12,7 +12,7 @@ MIDDLE = pia.RopeSpec(16, 100.0, 64)
 
 
 def polygonal(spec, cost, limit, low, high, sides=48):
-    """Maximise by linear programming, each disc |h_j| <= H held by a polygon inside it or around."""
+    """Maximise by linear programming, each disc |h_j| <= H by a polygon inside it or around."""
     angle = np.outer(np.arange(spec.context_window), spec.frequencies)
     grid = np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
     turns = 2 * np.pi * np.arange(sides) / sides

@@ -272,13 +272,13 @@ def _prove_increasing(dim: int, cells: str) -> None:
     """Prove g' > 0 on [0, 710]: g'(x) = sum_j f(2jx/d).
 
     f(y) = 1 - cos r - y r sin r with r = e^-y / 2 at midpoints, (1 - 2y) e^-2y for all cells.
-    Cells are cut in two until the sum is positive on each as a ball.
+    They are cut in two until the sum is positive on each as a ball.
     """
     import flint
 
-    cells = [(flint.arb(0), flint.arb(_LARGEST_LOG_BASE))]
-    while cells:
-        low, high = cells.pop()
+    pending = [(flint.arb(0), flint.arb(_LARGEST_LOG_BASE))]
+    while pending:
+        low, high = pending.pop()
         x = low.union(high)
         slope = flint.arb(0)
         for j in range(dim // 2):
@@ -294,4 +294,4 @@ def _prove_increasing(dim: int, cells: str) -> None:
         if high - low < 1e-9:
             raise ArithmeticError(f"head_dim must leave g increasing, got {dim} at ln c = {low}")
         middle = ((low + high) / 2).mid()
-        cells += [(low, middle), (middle, high)]
+        pending += [(low, middle), (middle, high)]

@@ -141,11 +141,11 @@ def worst_case_score(
     -----
     *Assumes* nothing about the head but the two limits. *Tight*: the maximum is attained; the two
     sides agree to about 1e-8 up to H = 10^4 and 1e-6 at 10^6. *Vacuous* outside the window for
-    large H: the value tends to that of H = inf, 10^63 at twice the window for d = 128. With
-    H d/2 <= min(l, u) only |h_j| <= H binds and the value is f^2 H d/2. The value grows with l and
-    with u; at l = u it is u times that of (-1, 1) at H / u. Above H = 10^6 the first call for a
-    spec sets up a basis in high precision (seconds at d = 128) and keeps it. Frequencies enter exactly; those of a scheme without a
-    closed form here, as the 106-bit numbers the scheme itself holds.
+    large H: the value tends to that of H = inf, 10^63 at twice the window for d = 128. With H d/2
+    <= min(l, u) only |h_j| <= H binds and the value is f^2 H d/2. The value grows with l and with
+    u; at l = u it is u times that of (-1, 1) at H / u. Above H = 10^6 the first call for a spec
+    sets up a basis in high precision (seconds at d = 128) and keeps it. Frequencies enter exactly;
+    those of a scheme without a closed form here, as the 106-bit numbers the scheme itself holds.
 
     Examples
     --------

@@ -55,12 +55,13 @@ def grid_coordinates(spec: RopeSpec, shape: tuple[float, ...] | None = None) -> 
     factors: list[FloatArray] = [np.empty((0, spec.pairs))] * 2
     half = _half(spec.context_window)
     for part in phases.chunks(half, spec.pairs):
-        rows = np.arange(half)[part]
+        rows = np.arange(half, dtype=np.float64)[part]
         # A row of the first half stands for itself and its mirror image; the middle for itself.
         twice = np.where(2 * rows == spec.context_window - 1, 1.0, math.sqrt(2.0))
         waves = phases.rotations(spec, rows - _center(spec)) * scales * twice[:, None]
         for parity, block in enumerate((waves.real, waves.imag)):
-            factors[parity] = np.linalg.qr(np.concatenate([factors[parity], block]), mode="r")
+            stacked = np.concatenate([factors[parity], block])
+            factors[parity] = np.asarray(np.linalg.qr(stacked, mode="r"), dtype=np.float64)
     norms, mixing = np.zeros((2, spec.pairs)), np.empty((2, spec.pairs, spec.pairs))
     for parity, factor in enumerate(factors):
         _, sizes, vectors = np.linalg.svd(factor, full_matrices=True)
@@ -154,7 +155,7 @@ class System:
 
 
 def float_system(coordinates: GridCoordinates, largest: float) -> System:
-    """Return the limits |a(n)| and |h_j| <= H_j = H shape_j, H = ``largest``, scaled to order one."""
+    """Return |a(n)| and |h_j| <= H_j = H shape_j, H = ``largest``, as rows of order one."""
     spec = coordinates.spec
     scale = _scale(coordinates.norms, spec, largest)
     even, odd = _functions(spec, tuple(coordinates.shape.tolist()))
@@ -204,7 +205,8 @@ def _functions(spec: RopeSpec, shape: tuple[float, ...]) -> tuple[FloatArray, Fl
     half = _half(spec.context_window)
     even, odd = np.empty((half, spec.pairs)), np.empty((half, spec.pairs))
     for part in phases.chunks(half, spec.pairs):
-        waves = phases.rotations(spec, np.arange(half)[part] - _center(spec)) * coordinates.shape
+        waves = phases.rotations(spec, np.arange(half, dtype=np.float64)[part] - _center(spec))
+        waves = waves * coordinates.shape
         even[part] = waves.real @ coordinates.mixing[0]
         odd[part] = waves.imag @ coordinates.mixing[1]
     return even, odd

@@ -33,7 +33,7 @@ _ACTIVE, _DETERMINED = 1e-6, 1e-6  # share of the largest weight, of the largest
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interior:
-    """A feasible t (2, d/2), dual weights w_n laid out as scores, and what both prove in float64."""
+    """A feasible t (2, d/2), dual weights w_n laid out as scores, what both prove in float64."""
 
     coordinates: FloatArray
     weights: FloatArray
@@ -50,8 +50,8 @@ def maximise(
     state = _start(system, rough, gain, low)
     best_value, best_bound, waited = 0.0, np.inf, 0
     point, multipliers = state.t, state.dual[0] - state.dual[1]
-    step = 0
-    for step in range(_MOST_STEPS):
+    steps = 0
+    while steps < _MOST_STEPS:
         weights = state.dual[0] - state.dual[1]
         value, bound = float(np.sum(gain * state.t)), _bound(system, gain, weights, low, state)
         if not np.isfinite(value) or not np.isfinite(bound):
@@ -81,12 +81,13 @@ def maximise(
                 rough = system  # from here on, and where float32 does not hold the form
                 if not _advance(system, system, gain, state):
                     break
-    return Interior(point, multipliers, best_value, float(best_bound), step)
+        steps += 1
+    return Interior(point, multipliers, best_value, float(best_bound), steps)
 
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """t; slacks and duals of the grid's two sides (2, 2, half); the coefficients' cones (3, d/2)."""
+    """t; slacks, duals of the grid's two sides (2, 2, half); the coefficients' cones (3, d/2)."""
 
     t: FloatArray
     slack: FloatArray
@@ -216,7 +217,7 @@ def _advance(system: System, source: System, gain: FloatArray, state: _State) ->
     primal = min(1.0, _reach(slack, fall), _reach_cone(state.disc, disc))
     other = min(1.0, _reach(dual, rise), _reach_cone(state.force, force))
     left = float(np.sum((slack + primal * fall) * (dual + other * rise)))
-    if state.disc is not None:
+    if state.disc is not None and state.force is not None:
         left += float(np.sum((state.disc + primal * disc) * (state.force + other * force)))
     center = mu * min(1.0, max(left / complementary, 0.0)) ** 3
     # The corrector: towards the central path, with the products the predictor left out.

@@ -24,6 +24,7 @@ from pianalysis.rope.spec import RopeSpec
 
 BITS = 128
 _MORE_BITS = 192  # for coefficients that float64 cannot hold
+_BROKEN = 1.0 + 1e-14
 _LARGEST_WRITTEN = 1e7  # up to here float64 coefficients hold a(n) to 1e-7
 
 
@@ -100,9 +101,9 @@ def _closed_form(
         # A pair that does not turn adds nothing to a contrast: its coefficient stays 0.
         phase = [flint.acb(0) if z.contains(0) else z.conjugate() / abs(z) for z in terms]
         rough = [(size * z.real, size * z.imag) for z in phase]
-        if not small and node is None:
-            if certificate.excess(spec, rough, max_coefficient, BITS, trained) > 1.0 + 1e-14:
-                return None
+        tried = not small and node is None
+        if tried and certificate.excess(spec, rough, max_coefficient, BITS, trained) > _BROKEN:
+            return None
         weights = np.zeros(spec.context_window)
         if node is not None and not small:
             # |a(s)| is f^2 times a grid score: the one weight f^2 at that node has residual 0.

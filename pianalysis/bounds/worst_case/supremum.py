@@ -269,10 +269,10 @@ def _weighting(
     excess = math.sqrt(total / (1.0 - rounding / values[0])) * (1.0 + 1e-12)
     half = vectors / np.sqrt(values)
     # The norm of c'' is at most the sum over its pairs: of each, the larger of two singular values.
-    unit = np.eye(problem.spec.pairs, dtype=complex)
+    unit = np.eye(problem.spec.pairs, dtype=np.complex128)
     real, imaginary = (
-        (problem.coordinates.project(turn * unit) * system.scale).reshape(unit.shape[0], -1) @ half
-        for turn in (1.0, 1j)
+        (problem.coordinates.project(turned) * system.scale).reshape(unit.shape[0], -1) @ half
+        for turned in (unit, 1j * unit)
     )
     one, two = np.square(real).sum(axis=1), np.square(imaginary).sum(axis=1)
     both = (real * imaginary).sum(axis=1)
