@@ -10,6 +10,8 @@ from pianalysis.bounds.certified.first import first_span_below
 from pianalysis.bounds.extrapolation import extrapolation_bound
 from pianalysis.bounds.interpolation import adjacent_contrast, interpolation_bound
 from pianalysis.bounds.ratio import bound_ratio
+from pianalysis.commands.answers import answers
+from pianalysis.commands.answers import rows as answer_rows
 from pianalysis.commands.layers import layer_kinds, layer_table
 from pianalysis.commands.parser import add_model_command
 from pianalysis.commands.text import aligned
@@ -48,6 +50,7 @@ class Report(Record):
     layers: list[dict[str, Any]]
     reader: str | None
     notices: list[str]
+    answers: dict[str, float | None]
 
 
 def build(model: str, read: NamedModel, target: int) -> Report:
@@ -99,6 +102,7 @@ def build(model: str, read: NamedModel, target: int) -> Report:
         layers=layer_kinds(read.layers),
         reader=None if read.facts is None else read.facts.reader,
         notices=[] if read.facts is None else list(read.facts.notices),
+        answers=answers(spec, target, read.logit_scale),
     )
 
 
@@ -165,6 +169,7 @@ def table(report: Report) -> str:
             f"{report.contrast['trained']:.6g} -> {report.contrast['interpolated']:.6g}",
         ),
         ("  fastest pair keeps", f"{100 * report.contrast['fastest_pair_kept']:.2f}%"),
+        *answer_rows(report.answers),
     ]
     own = report.scheme
     if own is not None:

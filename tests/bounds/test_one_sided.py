@@ -1,5 +1,6 @@
 """Trained scores limited to [-l, u]: against linear programmes and the two-sided worst case."""
 
+import itertools
 import math
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_grows_with_both_limits_and_scales():
             pia.worst_case_score(MIDDLE, s, max_coefficient=2.0, trained=(-low, 1.0))
             for low in lows
         ]
-        for less, more in zip(found, found[1:], strict=False):
+        for less, more in itertools.pairwise(found):
             assert less.lower <= more.upper
             assert less.value <= more.value * (1 + 1e-7)
         assert found[-1].value > found[0].value * 1.05
