@@ -320,6 +320,96 @@ FAULTS = {
         "attention=12 * score",
         "planning/test_plan.py::test_operations_are_those_torch_counts",
     ),
+    "weights updated by the square instead of its root": (
+        "bounds/worst_case/weights.py",
+        "grid = grid * np.abs(current.scores)",
+        "grid = grid * np.abs(current.scores) ** 2",
+        "bounds/test_worst_case_bound.py",
+    ),
+    "d/2 dropped in the form of the coefficients": (
+        "bounds/worst_case/closed_form.py",
+        "limits = 1.0 / (self.largest**2 * self.spec.pairs)",
+        "limits = 1.0 / self.largest**2",
+        "bounds/test_worst_case_bound.py",
+    ),
+    "attention factor once in the closed form": (
+        "bounds/worst_case/coordinates.py",
+        "return turned * float(model.attention_factor) ** 2",
+        "return turned * float(model.attention_factor)",
+        "bounds/test_worst_case_bound.py",
+    ),
+    "certified bound without the weights' sum": (
+        "bounds/worst_case/closed_form.py",
+        "certificate.upward((squares * total).sqrt())",
+        "certificate.upward((squares * total * total / 2).sqrt())",
+        "bounds/test_worst_case_bound.py",
+    ),
+    "limits of trained scores swapped in the dual": (
+        "bounds/worst_case/certificate.py",
+        "((low * w).max(high * w)",
+        "((-low * w).max(-high * w)",
+        "bounds/test_one_sided.py",
+    ),
+    "lower limit of trained scores ignored by the check": (
+        "bounds/worst_case/certificate.py",
+        "return bool(tables.box.contains((scores - middle) * (2 / (high - low))))",
+        "return bool(tables.box.contains(scores / (high - low)))",
+        "bounds/test_one_sided.py",
+    ),
+    "chord of a cell without its curvature": (
+        "bounds/worst_case/supremum.py",
+        "(higher + 0.125 * width**2 * slopes)",
+        "(higher + 0.0 * width**2 * slopes)",
+        "bounds/test_largest_worst_case.py",
+    ),
+    "tanh of the whole delta": (
+        "bounds/softmax.py",
+        "return np.tanh(0.5 * _at",
+        "return np.tanh(1.0 * _at",
+        "bounds/test_softmax.py",
+    ),
+    "all keys against themselves": (
+        "bounds/softmax.py",
+        "np.log(count - 1.0)",
+        "np.log(count)",
+        "bounds/test_softmax.py",
+    ),
+    "mean square without its half": (
+        "bounds/average.py",
+        "mean = 0.5 * weighted_gaps",
+        "mean = 1.0 * weighted_gaps",
+        "bounds/test_average.py",
+    ),
+    "attention factor squared in a mean square": (
+        "bounds/average.py",
+        "float(extension.attention_factor) ** 4",
+        "float(extension.attention_factor) ** 2",
+        "bounds/test_average.py",
+    ),
+    "whole angle between two bases": (
+        "bounds/mixed_base.py",
+        "np.sin(lag / 2.0)",
+        "np.sin(lag)",
+        "bounds/test_average.py",
+    ),
+    "largest modulus for known ones": (
+        "bounds/interpolation.py",
+        "return weighted_gaps(spec, before, after, rows)",
+        "return weighted_gaps(spec, before, after, rows * 0 + rows.max(axis=1, keepdims=True))",
+        "bounds/test_interpolation.py",
+    ),
+    "Eq. 14 compared at half its level": (
+        "bounds/certified/constants.py",
+        '"all": 4}',
+        '"all": 8}',
+        "bounds/test_certified.py",
+    ),
+    "one layer for all": (
+        "comparison/base_limits.py",
+        "angle = math.acos(epsilon ** (1.0 / layers))",
+        "angle = math.acos(epsilon)",
+        "comparison/test_base_limits.py",
+    ),
 }
 
 

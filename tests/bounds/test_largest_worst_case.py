@@ -1,9 +1,13 @@
 """The bound's supremum over a target window: above every exact worst case, and not far above."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import pianalysis as pia
+from pianalysis.bounds.worst_case import supremum
+from pianalysis.bounds.worst_case.closed_form import checked_problem
 
 MIDDLE = pia.RopeSpec(16, 100.0, 64)
 SCHEMES = (pia.Unscaled, pia.PositionInterpolation, pia.NTKAware, pia.YaRN)
@@ -58,6 +62,34 @@ def test_interpolation_of_llama_is_within_a_fifth_of_its_last_span(llama):
 def test_the_plateau_of_llama(llama):
     found = pia.largest_worst_case(pia.Unscaled(llama, 8192), max_coefficient=10.0)
     assert 307.4 < found.lower <= found.upper < 350.0
+
+
+def test_each_weighting_is_bounded_between_its_spans():
+    """Twenty spans in each cell: below the cell's bound, though above both its ends somewhere."""
+    scheme = pia.NTKAware(MIDDLE, 256)
+    search = supremum._Search(checked_problem(MIDDLE, 3.0, scheme), 70.0, 110.0, 1.0)
+    search.run()
+    above = 0
+    cells = search._cells()
+    for cell, (start, stop) in enumerate(itertools.pairwise(search.ends)):
+        objectives = search._objectives(np.linspace(start, stop, 21))
+        seen = np.stack([search._at(w, objectives) for w in search.family])
+        assert seen.min(axis=0).max() <= cells[cell]
+        above += (seen.max(axis=1) > np.maximum(seen[:, 0], seen[:, -1]) * (1 + 1e-9)).sum()
+        width = stop - start
+        for row, weighting in zip(seen, search.family, strict=True):
+            ends = max(row[0], row[-1])
+            assert row.max() <= ends + width**2 * weighting.curvature / 8 + 1e-12
+            assert row.max() <= _cell(search, cell, weighting, row) + 1e-12
+    assert above > 10
+
+
+def _cell(search, cell, weighting, row):
+    """The bound that the search gives one weighting on one cell."""
+    alone = supremum._Search(search.problem, search.ends[cell], search.ends[cell + 1], 1e9)
+    alone.family = [weighting]
+    alone.values = np.array([[row[0], row[-1]]])
+    return alone.upper
 
 
 def test_no_extension_is_the_window_itself():

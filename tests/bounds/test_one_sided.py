@@ -8,6 +8,7 @@ import pytest
 from scipy.optimize import linprog
 
 import pianalysis as pia
+from pianalysis.bounds.worst_case import certificate
 
 MIDDLE = pia.RopeSpec(16, 100.0, 64)
 
@@ -155,3 +156,26 @@ def test_refusals(trained, error, words):
     for function in (pia.worst_case_score, pia.worst_case_contrast):
         with pytest.raises(error, match=words):
             function(MIDDLE, 1.5, max_coefficient=1.0, trained=trained)
+
+
+def test_the_check_sees_each_limit():
+    import flint
+
+    found = pia.worst_case_score(MIDDLE, 96.0, max_coefficient=1.0)
+    scores = pia.attention_score(MIDDLE, found.coefficients, np.arange(64.0))
+    assert min(-scores.min(), scores.max()) > 0.999
+    with flint.ctx.workprec(128):
+        h = [(flint.arb(z.real), flint.arb(z.imag)) for z in found.coefficients.tolist()]
+    for trained, holds in (
+        ((-1.0, 1.0), True),
+        ((-0.9, 1.0), False),
+        ((-1.0, 0.9), False),
+        ((-7.0, 1.0), True),
+        ((-7.0, 0.9), False),
+        ((-1.0, 5.0), True),
+        ((-0.9, 5.0), False),
+    ):
+        assert certificate.within(MIDDLE, h, 1.0, 128, trained) == holds
+        assert (certificate.excess(MIDDLE, h, 1.0, 128, trained) <= 1.0) == holds
+    assert not certificate.within(MIDDLE, h, 0.9, 128)
+    assert certificate.excess(MIDDLE, h, 0.9, 128) > 1.1
