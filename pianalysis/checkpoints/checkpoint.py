@@ -42,6 +42,8 @@ from pianalysis.checkpoints.loading import (
     load_tokenizer,
     quiet,
 )
+from pianalysis.extension import Extension, Unscaled
+from pianalysis.extension.registry import extension_of
 from pianalysis.rope.configs import model_facts
 from pianalysis.rope.spec import RopeSpec
 
@@ -68,7 +70,8 @@ class Checkpoint:
 
     ``name`` is the source as given; ``config`` the config as saved (for a GGUF file, which has
     none, the one transformers makes of its metadata); ``spec`` the pretrained RoPE, that of the
-    full-attention layers where layers differ; ``digest`` the sha256 of config and weight files.
+    full-attention layers where layers differ; ``digest`` the sha256 of config and weight files;
+    ``scheme`` the extension that the config asks for, None where it asks for none.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Checkpoint:
     config: dict[str, Any]
     spec: RopeSpec
     digest: str
+    scheme: Extension | None = None
 
 
 def open_checkpoint(
@@ -203,7 +207,7 @@ def _open_directory(
     kept = {key: value for key, value in saved.items() if not _SOFTWARE.fullmatch(key)}
     with as_refusal(config_file):
         config = CONFIG_MAPPING[saved["model_type"]].from_dict(copy.deepcopy(kept))
-    spec = _pretrained_spec(config_file, saved, config, original_length)
+    spec, scheme = _pretrained(config_file, saved, config, original_length)
     check_size(config_file, config, weights)
     index = [] if weights.index is None else [weights.index]
     with contextlib.ExitStack() as links:
@@ -214,7 +218,7 @@ def _open_directory(
             tokenizer = load_tokenizer(path / "tokenizer.json", directory, config, {})
         keep(links, model)
     digest = _digest([config_file, *weights.paths])
-    return Checkpoint(name, model, tokenizer, saved, spec, digest)
+    return Checkpoint(name, model, tokenizer, saved, spec, digest, scheme)
 
 
 def _open_gguf(
@@ -241,14 +245,14 @@ def _open_gguf(
             put_back(path, header.metadata, config)
         saved = config.to_dict()
         check_numbers(path, saved)
-        spec = _pretrained_spec(path, saved, config, original_length)
+        spec, scheme = _pretrained(path, saved, config, original_length)
         check_size(path, config, header.weights)
         model = load(path, directory, config, {**options, **gguf})
         tokenizer = None
         if "tokenizer.ggml.tokens" in header.lengths:
             tokenizer = load_tokenizer(path, directory, config, gguf)
         keep(links, model)
-    return Checkpoint(name, model, tokenizer, saved, spec, _digest([path]))
+    return Checkpoint(name, model, tokenizer, saved, spec, _digest([path]), scheme)
 
 
 def _check_tokenizer(path: Path) -> list[Path]:
@@ -262,17 +266,18 @@ def _check_tokenizer(path: Path) -> list[Path]:
     return files
 
 
-def _pretrained_spec(
+def _pretrained(
     path: Path, saved: Mapping[str, Any], config: Any, original_length: int | None
-) -> RopeSpec:
-    """Return the RoPE of the full-attention layers, with the file's name in every refusal."""
+) -> tuple[RopeSpec, Extension | None]:
+    """Return RoPE and scheme of the full-attention layers; every refusal has the file's name."""
     try:
         facts = model_facts(saved, original_length)
         turning = {x.layer_type for x in facts.layers if x.rope is not None}
         differ = len({x.rope.base for x in facts.layers if x.rope is not None}) > 1
         differ = differ or ropes_differ(config)
         layer_type = "full_attention" if differ and "full_attention" in turning else None
-        return RopeSpec.from_facts(facts.rotating(layer_type))
+        scheme = extension_of(facts.rotating(layer_type))
+        return scheme.spec, None if isinstance(scheme, Unscaled) else scheme
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -16,6 +16,7 @@ from pianalysis.commands.checkpoint import (
 )
 from pianalysis.commands.parser import check_folder
 from pianalysis.commands.text import across_gaps, by_scheme, reached
+from pianalysis.extension import PositionInterpolation
 
 if TYPE_CHECKING:
     from pianalysis.checkpoints.checkpoint import Checkpoint
@@ -30,10 +31,13 @@ def table(checkpoint: Checkpoint, measurement: Measurement) -> str:
 
     spec = checkpoint.spec
     passkey = measurement.passkey
+    own = checkpoint.scheme
+    loaded = [] if own is None else [f"as loaded: {type(own).__name__} to {own.target} tokens"]
     return "\n".join(
         [
             f"{checkpoint.name}: d = {spec.rotary_dim}, base {spec.base:g}, "
             f"window {spec.context_window} tokens",
+            *loaded,
             "",
             summary.text(summary.summarise(measurement.statistics)),
             "",
@@ -73,6 +77,10 @@ def run(options: Any) -> str:
     check_draws(options)
     text = words(options.text)
     checkpoint, extensions = open_model(options)
+    if not extensions and checkpoint.scheme is not None:
+        # The model's own scheme, as loaded, beside Position Interpolation at the same target.
+        target = checkpoint.scheme.target
+        extensions = {"linear": PositionInterpolation(checkpoint.spec, target)}
     with kept_units(out / PARTS) as store:
         measurement = measure(
             checkpoint,

@@ -250,14 +250,29 @@ class _Pass:
 @contextlib.contextmanager
 def _replaced_rotation(checkpoint: Checkpoint, module_name: str, run: _Pass) -> Iterator[None]:
     module = sys.modules[module_name]
-    rotation: Callable[..., Any] | None = getattr(module, _ROTATION, None)
-    names = [] if rotation is None else list(inspect.signature(rotation).parameters)
-    if rotation is None or names[:4] != ["q", "k", "cos", "sin"]:
+    # DeepSeek's files choose between two functions of one signature, by the order of their pairs.
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if name.startswith(_ROTATION)
+        and callable(value)
+        and list(inspect.signature(value).parameters)[:4] == ["q", "k", "cos", "sin"]
+    }
+    if not found:
         raise ValueError(
             f"the model's module must rotate through {_ROTATION}(q, k, cos, sin), "
             f"got none in {module_name} for a {checkpoint.config.get('model_type')!r} model"
         )
+    for name, rotation in found.items():
+        setattr(module, name, _observed(rotation, run))
+    try:
+        yield
+    finally:
+        for name, rotation in found.items():
+            setattr(module, name, rotation)
 
+
+def _observed(rotation: Callable[..., Any], run: _Pass) -> Callable[..., Any]:
     def observed(q: Any, k: Any, cos: Any, sin: Any, *rest: Any, **options: Any) -> Any:
         turned = rotation(q, k, cos, sin, *rest, **options)
         # unsqueeze_dim is where heads stand in cos and sin: the token axis is the other one.
@@ -265,11 +280,7 @@ def _replaced_rotation(checkpoint: Checkpoint, module_name: str, run: _Pass) -> 
         run.catch(q, k, cos, sin, turned, 2 if heads_axis == 1 else 1)
         return turned
 
-    setattr(module, _ROTATION, observed)
-    try:
-        yield
-    finally:
-        setattr(module, _ROTATION, rotation)
+    return observed
 
 
 def _measured_layout(q: Any, cos: Any, sin: Any, turned: Any) -> tuple[str, int, slice] | None:
@@ -282,7 +293,12 @@ def _measured_layout(q: Any, cos: Any, sin: Any, turned: Any) -> tuple[str, int,
     before, after = q[:, :, tail], turned[:, :, tail]
     scale = float(before.abs().max())
     room = (3e-2 if q.element_size() < 4 else 1e-4) * scale
-    for layout in ("half", "interleaved"):
+    # DeepSeek's interleaved pairs come out in halves.
+    for layout, after_it in (
+        ("half", "half"),
+        ("interleaved", "interleaved"),
+        ("interleaved", "half"),
+    ):
         # cos and sin hold each frequency twice, in halves or side by side; in gpt-oss once.
         for dim, columns in (
             (width, slice(0, width // 2)),
@@ -291,7 +307,7 @@ def _measured_layout(q: Any, cos: Any, sin: Any, turned: Any) -> tuple[str, int,
         ):
             if dim > q.shape[-1]:
                 continue
-            given, wanted = _paired(before, dim, layout), _paired(after, dim, layout)
+            given, wanted = _paired(before, dim, layout), _paired(after, dim, after_it)
             turn = cos[0, tail, columns].float().cpu() + 1j * sin[0, tail, columns].float().cpu()
             if np.abs(given * turn.numpy() - wanted).max() <= room:
                 return layout, dim, columns

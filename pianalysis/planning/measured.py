@@ -54,14 +54,15 @@ def _measured(config: Mapping[str, Any]) -> Architecture:
         raise ValueError(f"layers must be alike to be planned, got several kinds in {family!r}")
     attention = traced.attention_of(blocks[0])
     hidden, heads = int(text.hidden_size), int(text.num_attention_heads)
-    key_heads = int(library.value(text, "num_key_value_heads") or heads)
     head_dim = int(library.value(text, "head_dim") or hidden // heads)
     intermediate = int(library.value(text, "intermediate_size") or 4 * hidden)
     within = {id(weight) for weight in attention.parameters()}
     matrices = [w for w in blocks[0].parameters() if w.ndim > 1]
     inside = sum(w.numel() for w in matrices if id(w) in within)
     outside = sum(w.numel() for w in matrices if id(w) not in within)
-    if inside != 2 * hidden * head_dim * (heads + key_heads):
+    both, rest = divmod(inside, 2 * hidden * head_dim)
+    key_heads = both - heads
+    if rest or not 1 <= key_heads <= heads or heads % key_heads:
         raise ValueError(
             f"attention must be of queries, keys, values and output to be planned, got {inside} "
             f"weights in {family!r}"

@@ -52,6 +52,26 @@ def test_command_writes_records_and_pictures(whole):
     assert set(passkey["k_max"]) == {"as loaded", "linear x2"}
 
 
+def test_the_models_own_scheme_stands_beside_pi(model, tmp_path, capsys):
+    folder = tmp_path / "yarn"
+    yarn = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64}
+    config = tiny.llama(num_hidden_layers=1, max_position_embeddings=128).config
+    tiny.llama(
+        num_hidden_layers=1,
+        max_position_embeddings=128,
+        rope_parameters={**yarn, "rope_theta": config.rope_parameters["rope_theta"]},
+    ).save_pretrained(folder)
+    tiny.letters().save_pretrained(folder)
+    (folder / "text.txt").write_text(TEXT)
+    # Without --scheme of the other tests.
+    given = [x for x in arguments(folder, tmp_path) if x not in ("--scheme", "linear", "--factor")]
+    given = [x for n, x in enumerate(given) if not (x == "2" and given[n - 1] != "--trials")]
+    assert main.main(given) == 0
+    assert "as loaded: YaRN to 128 tokens" in capsys.readouterr().out
+    passkey = json.loads((tmp_path / "heads_passkey.json").read_text())
+    assert set(passkey["k_max"]) == {"as loaded", "linear"}
+
+
 def test_the_same_bytes_again(model, whole, tmp_path):
     assert main.main(arguments(model, tmp_path)) == 0
     assert contents(tmp_path) == contents(whole)

@@ -89,7 +89,7 @@ def test_other_rotations_are_right_or_refused_by_name(tmp_path, model_type):
             layers_of(saved(tmp_path, "gptj", **sizes))
         return
     with pytest.raises(ValueError, match=r"scaling|shape|rotate"):
-        layers_of(saved(tmp_path, "falcon", head_dim=None, multi_query=False))
+        layers_of(saved(tmp_path, "falcon", multi_query=False))
 
 
 def test_a_wrong_scaling_is_found(tmp_path, monkeypatch):
