@@ -7,6 +7,7 @@ refused by that key.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,8 @@ from pianalysis.rope import library
 from pianalysis.rope import parameters as keys
 from pianalysis.rope.config_keys import ELSEWHERE, INERT, READ, SPELLINGS
 from pianalysis.rope.facts import LayerFacts, ModelFacts, RopeFacts, without_rope
-from pianalysis.rope.plain import FULL, refuse_without_rope, suspect
+from pianalysis.rope.families import FAMILIES
+from pianalysis.rope.plain import FULL, plain_facts, refuse_without_rope, suspect
 
 # Keys that transformers' base class reads for every family, or that are read here for all of them.
 _EVERY_FAMILY = frozenset(
@@ -51,7 +53,7 @@ def library_facts(
     refuse_without_rope(decoder)
     parameters = keys.scheme_dict(decoder)
     whole, text = library.config_of(config)
-    _check_top_level(decoder, text)
+    unread = _check_top_level(decoder, text)
     _check_schemes(decoder, parameters)
     layers = library.layers_of(whole, text)
     reader = f"transformers {library.version()}"
@@ -77,11 +79,51 @@ def library_facts(
     refusals = [refusal for _, refusal in made.values() if refusal]
     if len(refusals) == len(made):
         raise ValueError(refusals[0])
+    _check_against_keys(decoder, text, out, unread, original_length)
     return ModelFacts(tuple(out), reader, str(model_type))
 
 
-def _check_top_level(config: Mapping[str, Any], text: Any) -> None:
-    """Refuse a key that suggests a bearing on RoPE and that the config class does not read."""
+def _check_against_keys(
+    config: Mapping[str, Any],
+    text: Any,
+    layers: list[LayerFacts],
+    unread: list[str],
+    original_length: int | None,
+) -> None:
+    """Refuse what the class makes of keys of older files, where the family's own code says other.
+
+    Its conversions leave some out (MiMo's two bases, OLMo-3's base beside a scheme): where the
+    class default is what the file says, nothing is lost.
+    """
+    plain: tuple[LayerFacts, ...] | None = None
+    if config.get("model_type") in FAMILIES:
+        with contextlib.suppress(ValueError, TypeError):
+            plain = plain_facts(config, original_length).layers
+    ours, theirs = (
+        [None if x.rope is None else (x.rope.base, _rotary_dim(x.rope)) for x in found]
+        for found in (plain or (), layers)
+    )
+    same = ours == theirs or (len(ours) != len(theirs) and set(ours) == set(theirs))
+    if unread and not (plain and same):
+        raise ValueError(
+            f"config keys must be read by the model's code, got key {unread[0]!r}, which "
+            f"{type(text).__name__} of transformers does not know"
+        )
+    if plain and not same and not any(x.refusal for x in (*plain, *layers)):
+        wrong = next((pair for pair in zip(ours, theirs) if pair[0] != pair[1]), (ours, theirs))
+        raise ValueError(
+            f"rope_theta and rotary dimension must be those that {type(text).__name__} of "
+            f"transformers reads, got {wrong[0]} in the file, which it reads as {wrong[1]}"
+        )
+
+
+def _rotary_dim(rope: RopeFacts) -> int:
+    return int(rope.head_dim * rope.rotary_fraction)
+
+
+def _check_top_level(config: Mapping[str, Any], text: Any) -> list[str]:
+    """Return the known keys that the config class does not read; refuse others that look so."""
+    unread = []
     fields = library.own_keys(type(text))
     for key, value in config.items():
         name = str(key)
@@ -91,13 +133,11 @@ def _check_top_level(config: Mapping[str, Any], text: Any) -> None:
         if name in _EVERY_FAMILY or (name in ELSEWHERE and not value):
             continue
         if name in ELSEWHERE or name in READ:
-            raise ValueError(
-                f"config keys must be read by the model's code, got key {name!r}, which "
-                f"{type(text).__name__} of transformers does not know"
-            )
-        if suspect(name):
+            unread.append(name)
+        elif suspect(name):
             hint = checks.nearest(name, SPELLINGS)
             raise ValueError(f"config keys must be known, got unknown key {name!r}{hint}")
+    return unread
 
 
 def _check_schemes(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:

@@ -63,9 +63,8 @@ def test_the_models_own_scheme_stands_beside_pi(model, tmp_path, capsys):
     ).save_pretrained(folder)
     tiny.letters().save_pretrained(folder)
     (folder / "text.txt").write_text(TEXT)
-    # Without --scheme of the other tests.
-    given = [x for x in arguments(folder, tmp_path) if x not in ("--scheme", "linear", "--factor")]
-    given = [x for n, x in enumerate(given) if not (x == "2" and given[n - 1] != "--trials")]
+    text = str(folder / "text.txt")
+    given = ["heads", str(folder), "--text", text, *OPTIONS[:4], "--out", str(tmp_path)]
     assert main.main(given) == 0
     assert "as loaded: YaRN to 128 tokens" in capsys.readouterr().out
     passkey = json.loads((tmp_path / "heads_passkey.json").read_text())

@@ -45,27 +45,39 @@ def reader(request, monkeypatch):
 
 def test_a_second_base(reader):
     config = small(
-        "mimo_v2_flash", rope_theta=5e6, swa_rope_theta=2e4, head_dim=192, v_head_dim=128
+        "mimo_v2_flash", rope_theta=5e6, swa_rope_theta=1e4, head_dim=192, v_head_dim=128
     )
     config |= {"partial_rotary_factor": 0.334, "hybrid_layer_pattern": [0, 1]}
     full, sliding = pia.layer_extensions(config)
     assert full.frequencies == pytest.approx(geometric(5e6, 64), rel=1e-12)
-    assert sliding.frequencies == pytest.approx(geometric(2e4, 64), rel=1e-12)
+    assert sliding.frequencies == pytest.approx(geometric(1e4, 64), rel=1e-12)
     with pytest.raises(ValueError, match="layer_type must name one of full_attention, sliding"):
         pia.extension_from_hf(config)
-    assert pia.extension_from_hf(config, layer_type="sliding_attention").spec.base == 2e4
+    assert pia.extension_from_hf(config, layer_type="sliding_attention").spec.base == 1e4
 
 
 def test_a_scheme_of_full_layers_alone(reader):
     scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2048}
-    config = small("olmo3", rope_scaling=scaling, sliding_window=1024)
+    config = small("olmo3", rope_theta=5e5, rope_scaling=scaling, sliding_window=1024)
     config["layer_types"] = ["sliding_attention", "full_attention"]
     sliding, full = pia.layer_extensions(config)
     assert isinstance(full, pia.YaRN)
     assert isinstance(sliding, pia.Unscaled)
-    assert sliding.spec == full.spec == pia.RopeSpec(128, 1e4, 2048)
+    assert sliding.spec == full.spec == pia.RopeSpec(128, 5e5, 2048)
     named = pia.extension_from_hf(config, layer_type="sliding_attention")
     assert named == sliding
+
+
+def test_bases_that_the_class_replaces_by_its_own_are_refused():
+    mimo = small("mimo_v2_flash", rope_theta=5e6, swa_rope_theta=2e4, head_dim=192)
+    mimo |= {"partial_rotary_factor": 0.334, "hybrid_layer_pattern": [0, 1]}
+    with pytest.raises(ValueError, match="key 'swa_rope_theta'"):
+        pia.layer_extensions(mimo)
+    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2048}
+    olmo = small("olmo3", rope_scaling=scaling, sliding_window=1024)
+    olmo["layer_types"] = ["sliding_attention", "full_attention"]
+    with pytest.raises(ValueError, match="got .10000.0, 128. in the file, which it reads as .50000"):
+        pia.layer_extensions(olmo)
 
 
 @pytest.mark.parametrize(
