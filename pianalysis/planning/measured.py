@@ -25,8 +25,8 @@ def sizes_of(config: Mapping[str, Any]) -> Architecture:
         return Architecture.from_hf(decoder)
     if not library.knows(family):
         raise ValueError(
-            f"model_type must be one of {', '.join(FAMILIES)}, or a dense decoder that an installed "
-            f"transformers has, to be planned, got {family!r}"
+            f"model_type must be one of {', '.join(FAMILIES)}, or a dense decoder that "
+            f"transformers, installed, has, to be planned, got {family!r}"
         )
     return _measured(decoder)
 

@@ -110,7 +110,9 @@ def _check_against_keys(
             f"{type(text).__name__} of transformers does not know"
         )
     if plain and not same and not any(x.refusal for x in (*plain, *layers)):
-        wrong = next((pair for pair in zip(ours, theirs) if pair[0] != pair[1]), (ours, theirs))
+        wrong = next(
+            (pair for pair in zip(ours, theirs, strict=False) if pair[0] != pair[1]), (ours, theirs)
+        )
         raise ValueError(
             f"rope_theta and rotary dimension must be those that {type(text).__name__} of "
             f"transformers reads, got {wrong[0]} in the file, which it reads as {wrong[1]}"

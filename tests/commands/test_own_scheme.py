@@ -81,7 +81,9 @@ def test_layers_by_kind(write, capsys):
     assert found["layers"][0]["sliding_window"] == 32
     with pytest.raises(SystemExit):
         main.main(["report", path, "--target", "512"])
-    assert "layer_type must name one of full_attention, sliding_attention" in capsys.readouterr().err
+    assert (
+        "layer_type must name one of full_attention, sliding_attention" in capsys.readouterr().err
+    )
 
 
 def test_layers_without_positions_are_shown(write, capsys):
