@@ -42,7 +42,8 @@ def put_back(path: Path, metadata: Mapping[str, Any], config: Any) -> None:
     parameters = getattr(config, "rope_parameters", None)
     if base is not None and isinstance(parameters, dict):
         if any(isinstance(value, Mapping) for value in parameters.values()):
-            bases = {v.get("rope_theta") for v in parameters.values() if isinstance(v, Mapping)}
+            nested = [v for v in parameters.values() if isinstance(v, Mapping)]
+            bases = {float(v["rope_theta"]) for v in nested if v.get("rope_theta") is not None}
             if not any(_near(base, other) for other in bases):
                 refuse(path, f"{about_rope}freq_base must be a base of {sorted(bases)}", base)
         elif not _near(base, parameters.get("rope_theta")):

@@ -145,9 +145,13 @@ def holds(config: Any, name: str) -> bool:
     return True
 
 
+def own_keys(config: Any) -> frozenset[str]:
+    """Return the keys that a config's class reads."""
+    return _class_keys(type(config))
+
+
 @functools.cache
-def own_keys(config_class: Any) -> frozenset[str]:
-    """Return the keys that a config class reads."""
+def _class_keys(config_class: Any) -> frozenset[str]:
     keys = {name for cls in config_class.__mro__ for name in getattr(cls, "__annotations__", {})}
     keys |= set(getattr(config_class, "attribute_map", {}))
     with _quiet(), contextlib.suppress(Exception):  # a class may need arguments to be made

@@ -67,8 +67,9 @@ def family_of(config: Mapping[str, Any]) -> Family:
 def refuse_without_rope(config: Mapping[str, Any]) -> None:
     """Refuse a model whose family or config has other positions than RoPE, or none."""
     model_type = config.get("model_type")
-    if model_type in WITHOUT_ROPE:
-        raise ValueError(without_rope(model_type, WITHOUT_ROPE[model_type]))
+    instead = WITHOUT_ROPE.get(str(model_type))
+    if instead is not None:
+        raise ValueError(without_rope(model_type, instead))
     if model_type == "baichuan" and config.get("hidden_size") != 4096:
         raise ValueError(without_rope("baichuan", "above 7B its code puts ALiBi biases"))
     alibi = config.get("alibi")
@@ -131,9 +132,9 @@ def _layers(
 def _entries(config: Mapping[str, Any]) -> dict[str | None, dict[str, Any]]:
     """Return layer type -> its scheme's flat dict with its base; under None where all share one."""
     parameters = keys.scheme_dict(config)
-    nested = keys.nested_entries(parameters)
+    nested: dict[Any, dict[str, Any]] = dict(keys.nested_entries(parameters))
     if nested:
-        return dict(nested)
+        return nested
     for other, (own, name) in _SECOND_BASES.items():
         if config.get(other) is not None and config.get(own, parameters) is not None:
             # The scheme is that of the full-attention layers (of the compressed in DeepSeek-V4).

@@ -126,7 +126,7 @@ def _rotary_dim(rope: RopeFacts) -> int:
 def _check_top_level(config: Mapping[str, Any], text: Any) -> list[str]:
     """Return the known keys that the config class does not read; refuse others that look so."""
     unread = []
-    fields = library.own_keys(type(text))
+    fields = library.own_keys(text)
     for key, value in config.items():
         name = str(key)
         # A key that the class does not know and has used up is no attribute afterwards.

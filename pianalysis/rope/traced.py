@@ -123,10 +123,10 @@ def trace(model: Any, layers: int) -> list[TracedLayer]:
         if not missing:
             break
     if missing:
-        error = run.failures.get(missing[0], failure)
+        reason = run.failures.get(missing[0], failure)
         raise UntraceableError(
             f"every layer must run so far as its attention, layer {missing[0]} does not, "
-            f"got {type(error).__name__}: {_one_line(error)}"
+            f"got {type(reason).__name__}: {_one_line(reason)}"
         )
     return [
         TracedLayer(_one_source(run, index), attention_of(block), run.scales.get(index))
