@@ -147,7 +147,8 @@ def holds(config: Any, name: str) -> bool:
 
 def own_keys(config: Any) -> frozenset[str]:
     """Return the keys that a config's class reads."""
-    return _class_keys(type(config))
+    config_class: Any = type(config)
+    return _class_keys(config_class)
 
 
 @functools.cache
