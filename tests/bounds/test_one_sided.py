@@ -1,5 +1,6 @@
 """Trained scores limited to [-l, u]: against linear programmes and the two-sided worst case."""
 
+import dataclasses
 import itertools
 import math
 
@@ -8,7 +9,7 @@ import pytest
 from scipy.optimize import linprog
 
 import pianalysis as pia
-from pianalysis.bounds.worst_case import certificate
+from pianalysis.bounds.worst_case import certificate, cone
 
 MIDDLE = pia.RopeSpec(16, 100.0, 64)
 
@@ -179,3 +180,37 @@ def test_the_check_sees_each_limit():
         assert (certificate.excess(MIDDLE, h, 1.0, 128, trained) <= 1.0) == holds
     assert not certificate.within(MIDDLE, h, 0.9, 128)
     assert certificate.excess(MIDDLE, h, 0.9, 128) > 1.1
+
+
+def test_no_random_problem_is_left_loose(rng):
+    """Dimensions, windows, bases, limits and spans at random; each gap as documented."""
+    for _ in range(60):
+        dim, window = 2 * int(rng.choice([1, 2, 4, 8, 16])), int(rng.choice([1, 5, 24, 129]))
+        spec = pia.RopeSpec(dim, float(10 ** rng.uniform(0.2, 6.0)), window)
+        limit = float(10 ** rng.uniform(-2, 3.5))
+        trained = (-float(10 ** rng.uniform(-1, 1)), float(10 ** rng.uniform(-0.5, 0.5)))
+        s = float(rng.choice([rng.uniform(0, window), rng.uniform(0, 4 * window), window - 0.5]))
+        scheme = pia.YaRN(spec, 4 * window) if window > 6 and rng.random() < 0.4 else None
+        for function in (pia.worst_case_score, pia.worst_case_contrast):
+            found = function(spec, s, max_coefficient=limit, extension=scheme, trained=trained)
+            assert found.lower <= found.upper
+            assert found.gap < (1e-6 if limit <= 10 * trained[1] else 1e-3), found
+
+
+def test_where_float64_leaves_a_gap_slower_ways_follow(monkeypatch):
+    """With the fast way spoilt, the plain one answers; with both, the exact basis."""
+    expected = pia.worst_case_score(MIDDLE, 70.5, max_coefficient=2.0)
+    usual = cone.solve
+    for spoilt in ((False,), (False, True)):
+
+        def solve(*given, plain=False, spoilt=spoilt):
+            found = usual(*given, plain=plain)
+            if plain in spoilt:
+                found = dataclasses.replace(found, weights=0.5 * found.weights)
+            return found
+
+        monkeypatch.setattr(cone, "solve", solve)
+        found = pia.worst_case_score(MIDDLE, 70.5, max_coefficient=2.0)
+        assert found.value == pytest.approx(expected.value, rel=1e-7)
+        assert found.gap < 1e-6
+        assert found.rounds > expected.rounds

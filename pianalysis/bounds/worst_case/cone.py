@@ -37,7 +37,12 @@ class Optimum:
 
 
 def solve(
-    spec: RopeSpec, terms: ComplexArray, max_coefficient: float, trained: tuple[float, float]
+    spec: RopeSpec,
+    terms: ComplexArray,
+    max_coefficient: float,
+    trained: tuple[float, float],
+    *,
+    plain: bool = False,
 ) -> Optimum:
     """Maximise Re sum_j h_j c_j over -l <= a(n) <= u and |h_j| <= H in float64 coordinates.
 
@@ -46,7 +51,7 @@ def solve(
     coordinates = grid_coordinates(spec)
     low, high = trained
     system = float_system(coordinates, max_coefficient / high)
-    found = _scaled(system, coordinates.project(terms) * system.scale, -low / high)
+    found = _scaled(system, coordinates.project(terms) * system.scale, -low / high, plain=plain)
     x = high * found.coordinates * system.scale
     even, odd = coordinates.mixing[0] @ x[0], coordinates.mixing[1] @ x[1]
     nodes = np.zeros(0, dtype=np.intp)
@@ -95,7 +100,7 @@ def solve_exactly(
     return Optimum(centered, system.on_grid(found.weights), nodes, found.steps)
 
 
-def _scaled(system: System, gain: FloatArray, low: float, **options: float) -> Interior:
+def _scaled(system: System, gain: FloatArray, low: float, **options: Any) -> Interior:
     """Solve with the objective brought to size one; only the weights have its units."""
     size = float(np.abs(gain).max())
     found = maximise(system, gain / size, low, **options)

@@ -43,10 +43,18 @@ class Interior:
 
 
 def maximise(
-    system: System, gain: FloatArray, low: float, *, accurate: float = _ACCURATE
+    system: System,
+    gain: FloatArray,
+    low: float,
+    *,
+    accurate: float = _ACCURATE,
+    plain: bool = False,
 ) -> Interior:
-    """Maximise ``gain`` (2, d/2) over the limits of ``system``, scores in [-low, 1]."""
-    rough = system.rough()
+    """Maximise ``gain`` (2, d/2) over the limits of ``system``, scores in [-low, 1].
+
+    ``plain``: from the origin and in float64 throughout, slower and surer.
+    """
+    rough = system if plain else system.rough()
     state = _start(system, rough, gain, low)
     best_value, best_bound, waited = 0.0, np.inf, 0
     point, multipliers = state.t, state.dual[0] - state.dual[1]
@@ -109,13 +117,17 @@ def _start(system: System, rough: System, gain: FloatArray, low: float) -> _Stat
     half, pairs = system.even.shape
     degree = 4 * half + (0 if system.discs is None else pairs)
     near = None
-    if system.discs is not None:
+    if system.discs is not None and rough is not system:
         with suppress(ArithmeticError):
             near = updated(rough, gain, *spread_evenly(system, 0.5), _UPDATES)
     t, scores, disc, force = np.zeros_like(gain), np.zeros((2, half)), None, None
     if near is None:
         mu = float(np.linalg.norm(gain)) / degree
         weights = np.zeros((2, half))
+        if system.discs is not None:
+            disc = np.zeros((3, pairs))
+            disc[0] = 1.0
+            force = mu * disc
     else:
         assert system.discs is not None
         scores, discs = system.scores(near.point), system.coefficients(near.point)
