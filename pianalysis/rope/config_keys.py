@@ -109,6 +109,9 @@ ELSEWHERE = frozenset(
 )
 SPELLINGS = frozenset(READ - {"hidden_size", "num_attention_heads"})
 
+# A config is read, never believed: what would be built once a layer or expert is bounded.
+MOST_REPEATS = 4096
+
 WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 # A config may hold that of its decoder: under whichever of these names.
 DECODERS = ("text_config", "llm_config", "language_config", "thinker_config")

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import functools
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pianalysis.arrays import FloatArray
+from pianalysis.rope.config_keys import MOST_REPEATS
 
 if TYPE_CHECKING:
     from pianalysis.rope.traced import Source, TracedLayer
 
+_REPEATED = re.compile("layer|expert|block")
 # No decision on what rotates depends on them: configs that differ in these alone are traced once.
 _SIZES = frozenset(
     {
@@ -212,6 +215,9 @@ MOST_STRUCTURES = 256
 def _built(whole: Any, text: Any) -> Any:
     from pianalysis.rope import traced
 
+    for name, number in text.to_dict().items():
+        if isinstance(number, int) and _REPEATED.search(name) and number > MOST_REPEATS:
+            raise UnreadableError(f"{name} must be at most {MOST_REPEATS}, got {number}")
     try:
         return traced.build(text)
     except traced.UntraceableError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pianalysis import checks
 from pianalysis.rope import parameters as keys
-from pianalysis.rope.config_keys import ELSEWHERE, INERT, READ, SPELLINGS
+from pianalysis.rope.config_keys import ELSEWHERE, INERT, MOST_REPEATS, READ, SPELLINGS
 from pianalysis.rope.facts import PLAIN, LayerFacts, ModelFacts, RopeFacts, without_rope
 from pianalysis.rope.families import FAMILIES, WITHOUT_ROPE, Family
 
@@ -175,7 +175,7 @@ def _kinds(config: Mapping[str, Any], labels: list[str | None]) -> list[str | No
         return [SLIDING if x else FULL for x in pattern]
     count = config.get("num_hidden_layers", config.get("n_layer"))
     if count is None or labels == [None]:
-        count = 1 if count is None else checks.whole("num_hidden_layers", count)
+        count = 1 if count is None else _layer_count(count)
         every = config.get("sliding_window_pattern")
         if config.get("model_type") in ("cohere2", "exaone4") and isinstance(every, int):
             return [FULL if (n + 1) % every == 0 else SLIDING for n in range(count)]
@@ -183,10 +183,14 @@ def _kinds(config: Mapping[str, Any], labels: list[str | None]) -> list[str | No
     # Two bases and no list: every sixth layer of Gemma 3, every third of ModernBERT, every fourth
     # of OLMo-3 sees all; where the file does not say, each type is named once.
     every = config.get("sliding_window_pattern")
-    count = checks.whole("num_hidden_layers", count)
+    count = _layer_count(count)
     if isinstance(every, int) and FULL in labels:
         return [FULL if (n + 1) % every == 0 else SLIDING for n in range(count)]
     return list(labels)
+
+
+def _layer_count(value: Any) -> int:
+    return checks.whole("num_hidden_layers", value, at_most=MOST_REPEATS)
 
 
 def _unrotated(config: Mapping[str, Any], family: Family, count: int) -> set[int]:

@@ -256,6 +256,12 @@ def test_gemma4_multiplies_by_one():
     assert {layer.rope.logit_scale for layer in facts.layers} == {1.0}
 
 
+@pytest.mark.parametrize("model_type", ["llama", "bamba"])
+def test_a_count_of_layers_is_not_believed(reader, model_type):
+    with pytest.raises(ValueError, match="num_hidden_layers must be|model_type must be"):
+        pia.extension_from_hf(small(model_type, num_hidden_layers=10**9))
+
+
 def test_the_reader_is_a_fact(reader):
     assert rope_facts(small("llama")).reader.startswith(reader)
 
