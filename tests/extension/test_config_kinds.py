@@ -258,7 +258,7 @@ def test_gemma4_multiplies_by_one():
 
 @pytest.mark.parametrize("model_type", ["llama", "bamba"])
 def test_a_count_of_layers_is_not_believed(reader, model_type):
-    with pytest.raises(ValueError, match="num_hidden_layers must be|model_type must be"):
+    with pytest.raises(ValueError, match=r"num_hidden_layers must be|model_type must be"):
         pia.extension_from_hf(small(model_type, num_hidden_layers=10**9))
 
 
