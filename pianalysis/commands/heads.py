@@ -77,10 +77,10 @@ def run(options: Any) -> str:
     check_draws(options)
     text = words(options.text)
     checkpoint, extensions = open_model(options)
-    if not extensions and checkpoint.scheme is not None:
+    own = checkpoint.scheme
+    if not extensions and own is not None and not isinstance(own, PositionInterpolation):
         # The model's own scheme, as loaded, beside Position Interpolation at the same target.
-        target = checkpoint.scheme.target
-        extensions = {"linear": PositionInterpolation(checkpoint.spec, target)}
+        extensions = {"linear": PositionInterpolation(checkpoint.spec, own.target)}
     with kept_units(out / PARTS) as store:
         measurement = measure(
             checkpoint,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pianalysis.commands.parser import add_model_command, add_schemes, arguments_of
-from pianalysis.extension import SCHEMES, Unscaled, named
+from pianalysis.extension import PositionInterpolation, Unscaled, named
 from pianalysis.precision.table import PhaseTable, tabulate_schemes
 from pianalysis.records import plain
 
@@ -37,7 +37,9 @@ def tabulate_model(
         extensions = read.chosen(target, schemes)
     elif own is not None:
         # Beside Position Interpolation at the same target, by which a scheme is judged.
-        extensions = {named.OWN: own, "linear": read.with_base(SCHEMES["linear"](spec, target))}
+        extensions = {named.OWN: own}
+        if not isinstance(own, PositionInterpolation):
+            extensions["linear"] = read.with_base(PositionInterpolation(spec, target))
     else:
         extensions = {PLAIN: read.with_base(Unscaled(spec, target))}
     return tabulate_schemes(spec, target, extensions)
