@@ -26,7 +26,7 @@ from pianalysis.rope.config_keys import MOST_REPEATS
 if TYPE_CHECKING:
     from pianalysis.rope.traced import Source, TracedLayer
 
-_REPEATED = re.compile("layer|expert|block")
+_REPEATED = re.compile(r"(^|_)(n|num)_(\w+_)?(layers?|experts|blocks)$")
 # No decision on what rotates depends on them: configs that differ in these alone are traced once.
 _SIZES = frozenset(
     {
@@ -115,6 +115,7 @@ def config_of(saved: Mapping[str, Any]) -> tuple[Any, Any]:
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    _check_repeats(saved)
     cls = CONFIG_MAPPING[str(saved["model_type"])]
     try:
         with _quiet():
@@ -127,6 +128,19 @@ def config_of(saved: Mapping[str, Any]) -> tuple[Any, Any]:
             f"config must be one that {cls.__name__} of transformers accepts, "
             f"got {type(error).__name__}: {reason}"
         ) from None
+
+
+def _check_repeats(saved: Mapping[str, Any]) -> None:
+    """Refuse counts that config classes would make lists of, and models modules."""
+    for name, number in saved.items():
+        if isinstance(number, Mapping):
+            _check_repeats(number)
+        elif (
+            isinstance(number, (int, float))
+            and _REPEATED.search(str(name))
+            and number > MOST_REPEATS
+        ):
+            raise UnreadableError(f"{name} must be at most {MOST_REPEATS}, got {number}")
 
 
 def value(config: Any, name: str) -> Any:
@@ -215,9 +229,6 @@ MOST_STRUCTURES = 256
 def _built(whole: Any, text: Any) -> Any:
     from pianalysis.rope import traced
 
-    for name, number in text.to_dict().items():
-        if isinstance(number, int) and _REPEATED.search(name) and number > MOST_REPEATS:
-            raise UnreadableError(f"{name} must be at most {MOST_REPEATS}, got {number}")
     try:
         return traced.build(text)
     except traced.UntraceableError as error:
