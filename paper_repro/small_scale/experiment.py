@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pianalysis.evaluation.passkeys import TRIALS as PAPER_TRIALS
 from pianalysis.evaluation.store import FolderStore
 from pianalysis.finetune.corpus import default_corpus
 from pianalysis.finetune.recipe import Recipe
+from pianalysis.finetune.record import FineTuning
 from pianalysis.finetune.saving import checkpoint_folder
 from pianalysis.finetune.train import finetune
 from pianalysis.records import Record, columns, plain
@@ -183,9 +185,19 @@ def run_tier(name: str, folder: Path, seed: int = 0) -> dict[str, Record]:
     return records
 
 
+def window() -> int:
+    """Return the model's pretrained window, in tokens."""
+    return preset(PRESET).context_window
+
+
+def train(asked_for: Recipe, folder: Path, save_at: Sequence[int]) -> FineTuning:
+    """Train the model of the experiment on its corpus."""
+    return finetune(MODEL, asked_for, folder, corpus=default_corpus, save_at=save_at)
+
+
 def recipe(tier: Tier, case: Case, *, steps: int) -> Recipe:
     """Return how a case is trained for so many steps: its first ones do not depend on them."""
-    target = case.factor * preset(PRESET).context_window
+    target = case.factor * window()
     length = tier.sequence_length or target
     return Recipe(
         scheme=case.scheme,
@@ -207,13 +219,13 @@ def _case(tier: Tier, case: Case, folder: Path) -> dict[str, Any]:
     key = json.dumps([sources.digest(__name__), MODEL, about], sort_keys=True)
     if key in store:
         return store[key]
-    window, asked_for = preset(PRESET).context_window, recipe(tier, case, steps=case.steps)
+    asked_for = recipe(tier, case, steps=case.steps)
     work = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
     steps = [step for step in tier.read_at if step <= case.steps]
-    record = finetune(MODEL, asked_for, work, corpus=default_corpus, save_at=steps)
+    record = train(asked_for, work, steps)
     unit: dict[str, Any] = {
         "case": case.label,
-        "window": window,
+        "window": window(),
         "tokens_per_second": record.tokens_per_second,
         "share_of_peak": record.share_of_peak,
         "losses": [
@@ -223,7 +235,7 @@ def _case(tier: Tier, case: Case, folder: Path) -> dict[str, Any]:
         "rows": {kind: [] for kind in READINGS},
     }
     for step in steps:
-        checkpoint = open_checkpoint(checkpoint_folder(work, step), original_length=window)
+        checkpoint = open_checkpoint(checkpoint_folder(work, step), original_length=window())
         reader = Reader(checkpoint, asked_for.target, store, gap=asked_for.gap)
         last = step == case.steps
         ends = last or step == 0

@@ -18,7 +18,6 @@ from paper_repro.small_scale.readings import Reader
 from pianalysis.checkpoints.checkpoint import open_checkpoint
 from pianalysis.evaluation.store import FolderStore
 from pianalysis.finetune.saving import checkpoint_folder
-from pianalysis.finetune.train import finetune
 
 STEPS = 2
 TOLERANCE = 1e-4  # relative: other processors and numbers of threads sum in another order
@@ -39,14 +38,13 @@ def replay(tier: str) -> list[str]:
     setting = committed.summary(f"finetune_{tier}_loss")["setting"]
     cases = [Case(**case) for case in setting["cases"]]
     case, about = cases[0], Tier(**{**setting, "cases": tuple(cases)})
-    window = experiment.preset(experiment.PRESET).context_window
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recipe = experiment.recipe(about, case, steps=STEPS)
-        trained = finetune(
-            experiment.MODEL, recipe, folder, corpus=experiment.default_corpus, save_at=[0]
+        trained = experiment.train(recipe, folder, [0])
+        checkpoint = open_checkpoint(
+            checkpoint_folder(folder, 0), original_length=experiment.window()
         )
-        checkpoint = open_checkpoint(checkpoint_folder(folder, 0), original_length=window)
         store = FolderStore(folder / "parts")
         read = Reader(checkpoint, recipe.target, store, gap=recipe.gap).likelihood()
     lines = []
