@@ -91,6 +91,7 @@ notebooks: $(MODELS)
 bench: $(READY)
 	$(BIN)/python benchmarks/abel_sum.py
 	$(BIN)/python benchmarks/uniform_grid.py
+	$(BIN)/python benchmarks/worst_case.py
 
 fuzz: $(READY)
 	$(THREADS) $(BIN)/python tests/hostile/fuzz.py --failures $(VENV)/fuzz-failures.txt

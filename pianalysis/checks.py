@@ -153,6 +153,10 @@ def coefficients(value: Any, pairs: int, name: str = "h") -> ComplexArray:
 
 def magnitudes(value: Any, pairs: int, name: str = "h") -> FloatArray | float:
     """Return max|h| as a float for a scalar ``h``, else |h_j| with the pair axis last."""
-    if np.ndim(value) == 0:
+    try:
+        single = np.ndim(value) == 0
+    except (ValueError, RuntimeError):  # ragged lists, tensors in a list: refused by name below
+        single = False
+    if single:
         return real(name, value, at_least=0.0, at_most=LARGEST_COEFFICIENT)
     return np.abs(coefficients(value, pairs, name))

@@ -265,6 +265,22 @@ def _worst(rng):
     return [model, pick(rng, SPANS, 0.2)], named
 
 
+def _ceiling(rng):
+    named = {
+        "max_coefficient": pick(rng, [1.0, 2, 10.0, 1e9, 1e-9, 1e10, [1.0, 2.0]], 0.2),
+        "updates": pick(rng, [0, 1, 3, -1, 1.5], 0.1),
+        "certified": pick(rng, [True, False], 0.1),
+    }
+    return [small_spec(rng), numbers(rng, SPANS)], named
+
+
+def _largest(rng):
+    own, target = small_spec(rng), rng.choice([64, 100, 256, 2**19])
+    scheme = rng.choice([pia.PositionInterpolation, pia.NTKAware, pia.Unscaled])
+    model = scheme(own, target) if rng.random() < 0.8 else rng.choice([own, *ODD])
+    return [model], {"max_coefficient": pick(rng, [1.0, 10.0, 1e-9, 1e7], 0.2)}
+
+
 def _positions(rng):
     return [some_model(rng), numbers(rng, [0, 1, 2, 1000, 2048, 70000, -1, 2**24, 2**31, 0.5])], {
         "pipeline": pick(rng, [*_PIPELINES, "float32", "bf16"], 0.1)
@@ -279,6 +295,7 @@ _OPEN = {
     "phase_error": ("position", "pair"),
     "worst_case_score": ("value", "lower", "upper"),  # max_coefficient may be infinite
     "worst_case_contrast": ("value", "lower", "upper"),
+    "base_limits": ("limit",),
     "scheme_profile": ("score_multiplier", "contrast_kept", "wavelength", "ratio", "unseen"),
 }
 _WORTHLESS = [0, -1, 2**60, 10**30, 1.5, "x", None, NAN]  # searches that have to be refused
@@ -331,7 +348,10 @@ FUNCTIONS = {
         [pick(rng, [4, 16, 64, 100, 256, *_WORTHLESS]), pick(rng, [4, 8, 16, 64, 3, 7, 2])],
         {},
     ),
-    "paper_bound_threshold": lambda rng: ([pick(rng, [*DIMS, 3, 10**6])], {}),
+    "paper_bound_threshold": lambda rng: (
+        [pick(rng, [*DIMS, 3, 10**6])],
+        {"cells": pick(rng, ["unit", "all", "some"], 0.1)},
+    ),
     "preset": lambda rng: ([pick(rng, NAMES)], {}),
     "ratio_readings": lambda rng: (
         [small_spec(rng)],
@@ -341,6 +361,24 @@ FUNCTIONS = {
     "score_coefficients": _pair,
     "worst_case_contrast": _worst,
     "worst_case_score": _worst,
+    "worst_case_bound": _ceiling,
+    "largest_worst_case": _largest,
+    "attention_shift": lambda rng: ([numbers(rng, [0, 0.1, 1.0, 5, 1e3, -1.0])], {}),
+    "output_shift": lambda rng: (
+        [numbers(rng, [0, 0.1, 1.0]), numbers(rng, [0.0, 2.0, 1e300, -1.0])],
+        {},
+    ),
+    "required_margin": lambda rng: (
+        [numbers(rng, [1, 2, 2048, 2**53, 2.5]), numbers(rng, [0.5, 1e-300, 0.0, 1.0])],
+        {},
+    ),
+    "expected_deviation": lambda rng: (_interpolation(rng)[0], {}),
+    "expected_square": lambda rng: (list(_bound(rng)), {}),
+    "mixed_base_bound": lambda rng: ([some_model(rng), *_bound(rng)], {}),
+    "base_limits": lambda rng: (
+        [small_spec(rng), pick(rng, [64, 100, 300, *_WORTHLESS])],
+        {"epsilon": pick(rng, LIMITS), "layers": pick(rng, SMALL)},
+    ),
 }
 
 

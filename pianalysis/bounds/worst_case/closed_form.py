@@ -32,6 +32,7 @@ LARGEST_GRID = 2**27  # L d without updates, where the grid enters through its d
 LARGEST_UPDATED_GRID = 2**24  # with updates or certified: the grid's rows are held
 MOST_UPDATES = 1000
 _BITS = 192
+_SMALLEST_COEFFICIENT = 1e-100  # its square stays inside float64
 _AT_ONCE = 512  # spans whose squares stay in the processor's cache
 
 
@@ -245,7 +246,13 @@ def checked_problem(spec: RopeSpec, max_coefficient: Any, extension: Any) -> Pro
             f"got shape {limits.shape}"
         )
     for value in np.unique(limits).tolist():
-        checks.real("max_coefficient", value, above=0.0, at_most=LARGEST_COEFFICIENT)
+        checks.real(
+            "max_coefficient",
+            value,
+            above=0.0,
+            at_least=_SMALLEST_COEFFICIENT,
+            at_most=LARGEST_COEFFICIENT,
+        )
     limits = np.broadcast_to(limits, (spec.pairs,))
     shape = tuple((limits / limits.max()).tolist())
     coordinates = grid_coordinates(spec, None if set(shape) == {1.0} else shape)
