@@ -178,7 +178,7 @@ class _FrequenciesOnCpu(TorchFunctionMode):
         if (
             getattr(func, "__name__", "") in _ON_CPU
             and kwargs.get("device") is None
-            and all(x <= _FEW for x in args if isinstance(x, int))
+            and _count(args) * _count([kwargs.get("size", ())]) <= _FEW
         ):
             kwargs["device"] = "cpu"
         return func(*args, **kwargs)
@@ -318,6 +318,17 @@ def attention_scaling(source: Source) -> float:
     """Return the factor that a rotary module puts on cos and sin."""
     name = source.prefix + "attention_scaling"
     return float(getattr(source.module, name, getattr(source.module, "attention_scaling", 1.0)))
+
+
+def _count(sizes: Any) -> int:
+    """Return the product of the whole numbers in arguments, nested or not."""
+    out = 1
+    for size in sizes:
+        if isinstance(size, (tuple, list)):
+            out *= _count(size)
+        elif isinstance(size, int):
+            out *= max(1, abs(size))
+    return out
 
 
 def _tensors(value: Any) -> Iterator[Any]:
