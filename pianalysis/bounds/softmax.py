@@ -48,7 +48,8 @@ def attention_shift(delta: Any) -> FloatArray:
 
     What delta may be: :func:`~pianalysis.interpolation_bound` bounds
     :math:`|a(s L/L') - a_\mathrm{linear}(s L/L')|`, the logits of Position Interpolation against
-    logits interpolated linearly between the neighbouring *trained* spans. It does not bound
+    logits interpolated linearly between the neighbouring *trained* spans, for s up to (L - 1) L'/L;
+    beyond it one end of the chord is the untrained span L. It does not bound
     :math:`|a(s L/L') - a(s)|`, the move against the model as it was: for a = cos, s = pi and factor
     2 that is 1 whatever the bound says.
 
@@ -140,7 +141,7 @@ def required_margin(keys: Any, weight: Any) -> FloatArray:
     -----
     *Proof*. The weight is least where all others equal b: :math:`1 / (1 + (n-1) e^{-m})`, which is
     p at the margin m above. *Tight*: necessary too in that case. Extending the window from n to
-    k n keys costs a head ln k of its margin, whatever the scheme.
+    k n keys costs a head ln((k n - 1) / (n - 1)) of its margin, about ln k, whatever the scheme.
 
     Examples
     --------

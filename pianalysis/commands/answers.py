@@ -8,7 +8,11 @@ from pianalysis.bounds.average import expected_deviation, expected_square
 from pianalysis.bounds.interpolation import interpolation_bound
 from pianalysis.bounds.softmax import attention_shift, required_margin
 from pianalysis.bounds.worst_case.case import LARGEST_DIM, holds, worst_case_score
-from pianalysis.bounds.worst_case.closed_form import LARGEST_GRID, worst_case_bound
+from pianalysis.bounds.worst_case.closed_form import (
+    LARGEST_GRID,
+    LARGEST_UPDATED_GRID,
+    worst_case_bound,
+)
 from pianalysis.extension import PositionInterpolation
 from pianalysis.rope.spec import RopeSpec
 
@@ -25,8 +29,13 @@ def answers(spec: RopeSpec, target: int, logit_scale: float) -> dict[str, float 
         for name, extension in (("worst", None), ("interpolated", interpolation)):
             found = worst_case_score(spec, last, max_coefficient=1.0, extension=extension)
             out |= {f"{name}_lower": found.lower, f"{name}_upper": found.upper}
-    if spec.rotary_dim <= LARGEST_DIM and spec.context_window * spec.rotary_dim <= LARGEST_GRID:
-        out["ceiling"] = float(worst_case_bound(spec, last, max_coefficient=1.0))
+    grid = spec.context_window * spec.rotary_dim
+    if spec.rotary_dim <= LARGEST_DIM and grid <= LARGEST_GRID:
+        out["ceiling"] = float(
+            worst_case_bound(
+                spec, last, max_coefficient=1.0, certified=grid <= LARGEST_UPDATED_GRID
+            )
+        )
     shift = float(attention_shift(delta))
     margins = [float(required_margin(max(keys, 2), 0.5)) for keys in (spec.context_window, target)]
     return out | {
@@ -42,21 +51,29 @@ def answers(spec: RopeSpec, target: int, logit_scale: float) -> dict[str, float 
 def rows(found: dict[str, float | None]) -> list[tuple[str, str]]:
     """Return the answers as lines of a report."""
 
-    def number(name: str, missing: str = "window too long") -> str:
+    def number(name: str, missing: str = "window or dimension too large") -> str:
         value = found[name]
         return missing if value is None else f"{value:.6g}"
 
+    def ceiling(name: str) -> str:
+        """Round up: a bound that is rounded down is none."""
+        value = found[name]
+        if value is None:
+            return number(name)
+        step = 10.0 ** (math.floor(math.log10(value)) - 5)
+        return f"{math.ceil(value / step) * step:.6g}"
+
     return [
-        ("WORST CASE at L' - 1, |a(n)| <= 1 in L", "for max|h| = 1, proved"),
-        ("  the model as it is", number("worst_upper")),
-        ("  under PI", number("interpolated_upper")),
-        ("  closed-form ceiling of the first", number("ceiling")),
-        ("ON AVERAGE over independent phases", "root mean square, for max|h| = 1"),
+        ("WORST CASE at L' - 1, |a(n)| <= 1 in L", "at most, for max|h| = 1, proved"),
+        ("  the model as it is", ceiling("worst_upper")),
+        ("  under PI", ceiling("interpolated_upper")),
+        ("  closed-form ceiling of the first", ceiling("ceiling")),
+        ("ON AVERAGE over independent phases", "root mean square, for every |h_j| = 1"),
         ("  |a(s)|, in the window and beyond", number("average_score")),
         ("  |a - chord| at mid-cell", number("average_deviation")),
-        ("AFTER THE SOFTMAX", "PI against logits on the chords of trained spans"),
-        ("  a logit moves by at most", number("delta")),
-        ("  attention moves by at most", f"{100 * (found['attention_shift'] or 0.0):.2f}%"),
+        ("AFTER THE SOFTMAX", "PI's logits against those on the chords, for max|h| = 1"),
+        ("  a logit lies within", number("delta")),
+        ("  attention lies within", f"{100 * (found['attention_shift'] or 0.0):.2f}%"),
         (
             "  margin for half the attention, L -> L'",
             f"{number('margin_window')} -> {number('margin_target')} (logit)",

@@ -194,7 +194,8 @@ def _rows(
         "c >= c0^(ln(L'/2pi) / ln(L/2pi))",
         "at least",
         critical,
-        f"{turning} of {dim} dimensions complete a turn in {spec.context_window} tokens",
+        f"{turning} of {dim} dimensions complete a turn in {spec.context_window} tokens; for every "
+        "L' > L the condition asks for more than the model's own base",
     )
     theory = "F. Liu 2026, arXiv:2602.10959"
     yield row(
@@ -217,7 +218,12 @@ def _rows(
         f"arccos({epsilon:g}) needs c >= {(target / angle) ** stretch:.6g}",
     )
     if layers is not None:
-        angle = math.acos(epsilon ** (1.0 / layers))
+        kept = epsilon ** (1.0 / layers)
+        if kept == 1.0:
+            raise ValueError(
+                f"epsilon must be told from 1 after its {layers}th root, got {epsilon!r}"
+            )
+        angle = math.acos(kept)
         left = f"{math.cos(phase) ** layers:.4g}" if phase < math.pi / 2 else "none"
         yield row(
             "N layers",
@@ -241,9 +247,7 @@ def _rows(
             0.5 / UNIT_ROUNDOFF[form],
             f"a phase wrong by more than {_WRONG:g} rad: {where} (proved)",
         )
-    unseen = (
-        int((spec.wavelengths > spec.context_window).sum()) if target > spec.context_window else 0
-    )
+    unseen = int((spec.wavelengths > spec.context_window).sum())
     with np.errstate(over="ignore"):
         largest = float((spec.context_window / (2.0 * np.pi)) ** np.float64(stretch))
     yield row(
@@ -252,5 +256,5 @@ def _rows(
         "2 pi c^((d-2)/d) <= L",
         "at most",
         largest,
-        f"{unseen} of {spec.pairs} pairs meet phases beyond L that training did not show",
+        f"{unseen} of {spec.pairs} pairs complete no turn in L: longer spans show them new phases",
     )

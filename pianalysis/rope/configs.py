@@ -24,7 +24,7 @@ from pianalysis.rope.read_by_library import library_facts
 
 LARGEST_FILE = 16 * 2**20
 # Families whose transformers code holds no rotary module: it turns by tables made at its start.
-BY_TABLES = frozenset({"gptj", "codegen"})
+BY_TABLES = frozenset({"gptj", "codegen", "roformer"})
 
 
 def read_config(source: Any) -> dict[str, Any]:

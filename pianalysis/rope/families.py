@@ -70,6 +70,7 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_next": Family(share=0.25, head_dim=256),
     "gptj": Family(share=0.25),
     "codegen": Family(share=1.0),
+    "roformer": Family(),
     "falcon": _LLAMA,
     # Multi-head latent attention: the RoPE part has a dimension of its own.
     "deepseek_v2": _LLAMA,

@@ -123,10 +123,16 @@ def trace(model: Any, layers: int) -> list[TracedLayer]:
         if not missing:
             break
     if missing:
-        reason = run.failures.get(missing[0], failure)
+        error = run.failures.get(missing[0], failure)
+        block = type(found_blocks[missing[0]]).__name__
+        reason = (
+            f"a {block} that text alone passes over"
+            if error is None
+            else f"{type(error).__name__}: {_one_line(error)}"
+        )
         raise UntraceableError(
             f"every layer must run so far as its attention, layer {missing[0]} does not, "
-            f"got {type(reason).__name__}: {_one_line(reason)}"
+            f"got {reason}"
         )
     return [
         TracedLayer(_one_source(run, index), attention_of(block), run.scales.get(index))

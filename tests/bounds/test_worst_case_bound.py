@@ -93,6 +93,19 @@ def test_orders_on_random_problems(rng):
         assert exact.lower <= certified <= bounds[2] * (1 + 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("spec", "s", "limit", "updates"),
+    [(MIDDLE, 20.5, 1.0, 1000), (MIDDLE, 200.0, 10.0, 300), (None, 100.5, 10.0, 100)],
+)
+def test_certified_keeps_what_many_updates_gain(spec, s, limit, updates, llama):
+    """Weights that have fallen to nothing divide nothing."""
+    settings = {"max_coefficient": limit, "updates": updates}
+    plain = pia.worst_case_bound(spec or llama, s, **settings)
+    certified = pia.worst_case_bound(spec or llama, s, certified=True, **settings)
+    exact = pia.worst_case_score(spec or llama, s, max_coefficient=limit)
+    assert exact.lower <= certified <= plain * (1 + 1e-6)
+
+
 def test_updates_approach_the_exact_worst_case():
     for s in (20.5, 70.0, 200.0):
         exact = pia.worst_case_score(MIDDLE, s, max_coefficient=1.0)

@@ -31,7 +31,7 @@ def test_windows_too_long_are_said_to_be():
     assert found["worst_upper"] is None
     assert 1.0 < found["ceiling"] <= 8.0
     lines = dict(answers.rows(found))
-    assert lines["  the model as it is"] == "window too long"
+    assert lines["  the model as it is"] == "window or dimension too large"
 
 
 def test_the_report_prints_them(capsys):
@@ -39,3 +39,13 @@ def test_the_report_prints_them(capsys):
     out = capsys.readouterr().out
     for words in ("WORST CASE", "closed-form ceiling", "ON AVERAGE", "AFTER THE SOFTMAX", "34.5"):
         assert words in out
+
+
+def test_bounds_are_printed_rounded_up():
+    found = answers.answers(pia.preset("llama-7b"), 8192, 1.0)
+    lines = dict(answers.rows(found))
+    for name, label in (
+        ("worst_upper", "  the model as it is"),
+        ("interpolated_upper", "  under PI"),
+    ):
+        assert found[name] <= float(lines[label]) <= found[name] * (1.0 + 1.1e-5)

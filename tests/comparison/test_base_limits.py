@@ -70,7 +70,13 @@ def test_rows_without_their_parameter_are_left_out_and_monotone():
     assert limit(deep, "N layers")["limit"] > limit(deep, "DC stability")["limit"]
     same = pia.base_limits(SPEC, 256)
     assert limit(same, "critical base")["met"] == "yes"
-    assert limit(same, "unseen phases")["finding"].startswith("0 of 8")
+    slow = (SPEC.wavelengths > SPEC.context_window).sum()
+    assert limit(same, "unseen phases")["finding"].startswith(f"{slow} of 8 pairs complete no turn")
+
+
+def test_an_epsilon_that_has_no_root_below_one_is_refused():
+    with pytest.raises(ValueError, match="epsilon must be told from 1 after its 10000th root"):
+        pia.base_limits(SPEC, 512, epsilon=1.0 - 2.0**-53, layers=10_000)
 
 
 def test_the_record_writes_itself(tmp_path):

@@ -1,10 +1,6 @@
-"""Every causal model type of transformers: its default config, read by both readers.
+"""Every causal model type of transformers: its default config, read by both readers."""
 
-``python tests/rope/every_model.py`` prints a line a type; the tests ask for what it returns.
-"""
-
-import functools
-import importlib
+import importlib.util
 import inspect
 import json
 import warnings
@@ -20,6 +16,47 @@ from pianalysis.rope import configs
 from pianalysis.rope.plain import plain_facts
 
 TYPES = sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+# Default configs that are refused, and why; those of no model cannot be built in transformers.
+REFUSED = {
+    "blt": "must number its layers",
+    "cohere_compass_text": "must build a model in transformers",
+    "dbrx": "must build a model in transformers",
+    "doge": "num_experts must be at most",
+    "dots1": "must build a model in transformers",
+    "emu3": "must build a model in transformers",
+    "gemma4_assistant": "validate_architecture",
+    "gemma4_unified_assistant": "must build a model in transformers",
+    "glm4_moe": "must be what the model's code rotates",
+    "hrm_text": "must hold one list of its",
+    "hunyuan_v1_moe": "must build a model in transformers",
+    "lfm2_moe": "must build a model in transformers",
+    "ministral": "must build a model in transformers",
+    "mllama": "must run so far as its attention",
+    "musicgen": "must build a model in transformers",
+    "musicgen_melody": "must build a model in transformers",
+    "qwen4_exp": "must build a model in transformers",
+    "qwen4_exp_text": "must build a model in transformers",
+    "recurrent_gemma": "max_position_embeddings (or original_length) must be given",
+}
+NO_ROPE = [
+    *("bamba", "bart", "bert", "bert-generation", "big_bird", "bigbird_pegasus", "biogpt"),
+    *("blenderbot", "blenderbot-small", "bloom", "camembert", "cpmant", "ctrl", "data2vec-text"),
+    *("electra", "ernie", "falcon_mamba", "git", "gpt-sw3", "gpt2", "gpt_bigcode"),
+    *(
+        "gpt_neo",
+        "granitemoehybrid",
+        "inkling2_text",
+        "inkling_text",
+        "jamba",
+        "kimi_linear",
+        "mamba",
+    ),
+    *("mamba2", "marian", "mbart", "megatron-bert", "mpt", "mvp", "nemotron_h"),
+    *("openai-gpt", "opt", "pegasus", "plbart", "prophetnet", "reformer", "rembert"),
+    *("roberta", "roberta-prelayernorm", "roc_bert", "rwkv", "trocr", "whisper", "xglm"),
+    *("xlm", "xlm-roberta", "xlm-roberta-xl", "xlnet", "xlstm", "xmod", "zamba"),
+    *("zamba2"),
+]
 
 
 def default_config(model_type):
@@ -48,7 +85,6 @@ def seen(extensions):
     ]
 
 
-@functools.cache
 def as_saved(model_type):
     """(what transformers' reading gives, or None), (why it refuses, or None)."""
     config, reason = default_config(model_type)
@@ -89,6 +125,8 @@ def library_frequencies(model_type):
     """{layer type or None: inv_freq} of the family's rotary classes, made from the config alone."""
     config = default_config(model_type)[0].get_text_config(decoder=True)
     name = type(config).__module__.replace("configuration_", "modeling_")
+    if importlib.util.find_spec(name) is None:  # a config of its own, for another family's model
+        name = transformers.AutoModelForCausalLM._model_mapping[type(config)].__module__
     found = {}
     for cls in vars(importlib.import_module(name)).values():
         if not inspect.isclass(cls) or not cls.__name__.endswith("RotaryEmbedding"):
@@ -114,12 +152,3 @@ def _equal_layers(one, other):
         return one is other
     close = len(one[0]) == len(other[0]) and np.allclose(one[0], other[0], 3e-6, 0.0)
     return close and abs(one[1] - other[1]) < 3e-6 and one[2:] == other[2:]
-
-
-if __name__ == "__main__":
-    for name in TYPES:
-        ours, why = as_saved(name)
-        keys, why_keys = by_keys(name)
-        verdict = "refused" if ours is None else "read"
-        plain = "refused" if keys is None else ("equal" if ours and equal(keys, ours) else "OTHER")
-        print(f"{name}: {verdict} {why or ''} | plain {plain} {(why_keys or '')[:110]}", flush=True)
