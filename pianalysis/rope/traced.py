@@ -123,12 +123,12 @@ def trace(model: Any, layers: int) -> list[TracedLayer]:
         if not missing:
             break
     if missing:
-        error = run.failures.get(missing[0], failure)
+        cause = run.failures.get(missing[0], failure)
         block = type(found_blocks[missing[0]]).__name__
         reason = (
             f"a {block} that text alone passes over"
-            if error is None
-            else f"{type(error).__name__}: {_one_line(error)}"
+            if cause is None
+            else f"{type(cause).__name__}: {_one_line(cause)}"
         )
         raise UntraceableError(
             f"every layer must run so far as its attention, layer {missing[0]} does not, "
