@@ -110,7 +110,7 @@ ELSEWHERE = frozenset(
 SPELLINGS = frozenset(READ - {"hidden_size", "num_attention_heads"})
 
 # A config is read, never believed: what would be built once a layer or expert is bounded.
-MOST_REPEATS = 4096
+MOST_REPEATS = 1024
 
 WINDOW_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 # A config may hold that of its decoder: under whichever of these names.

@@ -55,7 +55,7 @@ NO_ROPE = [
     *("openai-gpt", "opt", "pegasus", "plbart", "prophetnet", "reformer", "rembert"),
     *("roberta", "roberta-prelayernorm", "roc_bert", "rwkv", "trocr", "whisper", "xglm"),
     *("xlm", "xlm-roberta", "xlm-roberta-xl", "xlnet", "xlstm", "xmod", "zamba"),
-    *("zamba2"),
+    "zamba2",
 ]
 
 
