@@ -21,8 +21,9 @@ from pianalysis import checks
 from pianalysis.arrays import FloatArray
 from pianalysis.records import Record
 from pianalysis.rope import phases
+from pianalysis.rope.config_keys import LARGEST_HEAD_DIM
 from pianalysis.rope.phases import Rotary
-from pianalysis.rope.spec import LARGEST_HEAD_DIM, RopeSpec
+from pianalysis.rope.spec import RopeSpec
 
 LONGEST = 2**22
 _CHUNK = 1 << 16

@@ -109,6 +109,7 @@ ELSEWHERE = frozenset(
 )
 SPELLINGS = frozenset(READ - {"hidden_size", "num_attention_heads"})
 
+LARGEST_HEAD_DIM = 8192
 # A config is read, never believed: what would be built once a layer or expert is bounded.
 MOST_REPEATS = 1024
 

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pianalysis.arrays import FloatArray
-from pianalysis.rope.config_keys import MOST_REPEATS
+from pianalysis.rope.config_keys import LARGEST_HEAD_DIM, MOST_REPEATS
 
 if TYPE_CHECKING:
     from pianalysis.rope.traced import Source, TracedLayer
 
+_WIDTH = re.compile("head_dim|head_size|kv_channels|d_kv|rotary_dim|rotary_ndims")
 _REPEATED = re.compile(r"(^|_)(n|num)_(\w+_)?(layers?|experts|blocks)$")
 # No decision on what rotates depends on them: configs that differ in these alone are traced once.
 _SIZES = frozenset(
@@ -131,7 +132,7 @@ def config_of(saved: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _check_repeats(saved: Mapping[str, Any]) -> None:
-    """Refuse counts that config classes would make lists of, and models modules."""
+    """Refuse counts that classes make lists, modules or frequencies of."""
     for name, number in saved.items():
         if isinstance(number, Mapping):
             _check_repeats(number)
@@ -141,6 +142,12 @@ def _check_repeats(saved: Mapping[str, Any]) -> None:
             and number > MOST_REPEATS
         ):
             raise UnreadableError(f"{name} must be at most {MOST_REPEATS}, got {number}")
+        elif (
+            isinstance(number, (int, float))
+            and _WIDTH.search(str(name))
+            and number > LARGEST_HEAD_DIM
+        ):  # frequencies are made with values, half as many as this
+            raise UnreadableError(f"{name} must be at most {LARGEST_HEAD_DIM}, got {number}")
 
 
 def value(config: Any, name: str) -> Any:

@@ -17,10 +17,10 @@ import numpy as np
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
 from pianalysis.rope import phases
+from pianalysis.rope.config_keys import LARGEST_HEAD_DIM
 from pianalysis.rope.configs import read_config, rope_facts
 from pianalysis.rope.facts import RopeFacts
 
-LARGEST_HEAD_DIM = 8192
 LARGEST_WINDOW = 2**40
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 
 import numpy as np
 import pytest
@@ -275,3 +276,13 @@ def test_saved_by_transformers_and_read_again(tmp_path):
     seen = [None if x is None else slowest(x) for x in pia.layer_extensions(saved)]
     assert seen == [None if x is None else slowest(x) for x in pia.layer_extensions(config)]
     assert [x is None for x in seen] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("family", "key"), [("gemma2", "head_dim"), ("llama", "head_dim")])
+def test_a_width_that_nobody_has_costs_no_memory(family, key):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="head_dim must be a positive even integer of at most"):
+        pia.layer_extensions(small(family, **{key: 2**31}))
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
+    )  # KiB, transformers itself included
