@@ -26,8 +26,12 @@ from pianalysis.rope.config_keys import LARGEST_HEAD_DIM, MOST_REPEATS
 if TYPE_CHECKING:
     from pianalysis.rope.traced import Source, TracedLayer
 
-_WIDTH = re.compile("head_dim|head_size|kv_channels|d_kv|rotary_dim|rotary_ndims")
-_REPEATED = re.compile(r"(^|_)(n|num)_(\w+_)?(layers?|experts|blocks)$")
+# Names of what lists, modules and frequencies are made for, and how many there may be.
+_MOST = {
+    r"(^|_)(n|num)_(\w+_)?(layers?|experts|blocks)$": MOST_REPEATS,
+    "head_dim|head_size|kv_channels|d_kv|rotary_dim|rotary_ndims": LARGEST_HEAD_DIM,
+    "^(hidden_size|d_model|n_embd|dim)$": 2**20,  # over the heads it is a head's width
+}
 # No decision on what rotates depends on them: configs that differ in these alone are traced once.
 _SIZES = frozenset(
     {
@@ -136,18 +140,10 @@ def _check_repeats(saved: Mapping[str, Any]) -> None:
     for name, number in saved.items():
         if isinstance(number, Mapping):
             _check_repeats(number)
-        elif (
-            isinstance(number, (int, float))
-            and _REPEATED.search(str(name))
-            and number > MOST_REPEATS
-        ):
-            raise UnreadableError(f"{name} must be at most {MOST_REPEATS}, got {number}")
-        elif (
-            isinstance(number, (int, float))
-            and _WIDTH.search(str(name))
-            and number > LARGEST_HEAD_DIM
-        ):  # frequencies are made with values, half as many as this
-            raise UnreadableError(f"{name} must be at most {LARGEST_HEAD_DIM}, got {number}")
+        elif isinstance(number, (int, float)):
+            for names, most in _MOST.items():
+                if re.search(names, str(name)) and number > most:
+                    raise UnreadableError(f"{name} must be at most {most}, got {number}")
 
 
 def value(config: Any, name: str) -> Any:

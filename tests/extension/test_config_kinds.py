@@ -278,11 +278,12 @@ def test_saved_by_transformers_and_read_again(tmp_path):
     assert [x is None for x in seen] == [False, False, False, True]
 
 
-@pytest.mark.parametrize(("family", "key"), [("gemma2", "head_dim"), ("llama", "head_dim")])
+@pytest.mark.parametrize(
+    ("family", "key"), [("gemma2", "head_dim"), ("llama", "hidden_size"), ("olmo2", "hidden_size")]
+)
 def test_a_width_that_nobody_has_costs_no_memory(family, key):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="head_dim must be a positive even integer of at most"):
         pia.layer_extensions(small(family, **{key: 2**31}))
-    assert (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
-    )  # KiB, transformers itself included
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 2**20  # KiB: transformers itself is some of it
