@@ -8,7 +8,6 @@ import gc
 import importlib
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -16,8 +15,9 @@ import tempfile
 import time
 import traceback
 
+# What a run of a copy needs: one thread each, and no compiled files of a changed source.
+SURROUNDINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 # pytest would rewrite assertions of its plugins' modules, some of which are loaded by then.
-PLAIN = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 LOADED = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 LIBRARIES = [
     *("numpy", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.special", "sympy"),
@@ -30,13 +30,12 @@ class Server:
     """The server as a context manager; ``run`` gives pytest's status and what it printed."""
 
     def __enter__(self):
-        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **one, **PLAIN},
+            env={**os.environ, **SURROUNDINGS, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         )
         return self
 
@@ -101,6 +100,4 @@ def serve():
 
 
 if __name__ == "__main__":
-    sys.dont_write_bytecode = True
-    sys.path[0] = str(pathlib.Path("/nonexistent"))
     serve()

@@ -6,13 +6,13 @@ import contextlib
 import copy
 import shutil
 import tempfile
-import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pianalysis.checkpoints.files import WeightFiles, refuse
+from pianalysis.rope import library
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -120,15 +120,12 @@ def quiet(path: Path) -> Iterator[None]:
     logging: Any = transformers.utils.logging
     files = [path] if path.is_file() else path.glob("*.safetensors")
     quick = sum(file.stat().st_size for file in files) <= SLOW_BYTES
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    bars = logging.is_progress_bar_enabled()
     if quick:
         logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with library.quiet(logging.ERROR):
             yield
     finally:
-        logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()

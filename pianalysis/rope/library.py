@@ -120,10 +120,10 @@ def config_of(saved: Mapping[str, Any]) -> tuple[Any, Any]:
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    _check_repeats(saved)
+    _check_sizes(saved)
     cls = CONFIG_MAPPING[str(saved["model_type"])]
     try:
-        with _quiet():
+        with quiet():
             # Files hold infinities as objects of one key.
             whole = cls.from_dict(cls._decode_special_floats(copy.deepcopy(dict(saved))))
             return whole, whole.get_text_config(decoder=True)
@@ -135,11 +135,11 @@ def config_of(saved: Mapping[str, Any]) -> tuple[Any, Any]:
         ) from None
 
 
-def _check_repeats(saved: Mapping[str, Any]) -> None:
+def _check_sizes(saved: Mapping[str, Any]) -> None:
     """Refuse counts that classes make lists, modules or frequencies of."""
     for name, number in saved.items():
         if isinstance(number, Mapping):
-            _check_repeats(number)
+            _check_sizes(number)
         elif isinstance(number, (int, float)):
             for names, most in _MOST.items():
                 if re.search(names, str(name)) and number > most:
@@ -175,7 +175,7 @@ def own_keys(config: Any) -> frozenset[str]:
 def _class_keys(config_class: Any) -> frozenset[str]:
     keys = {name for cls in config_class.__mro__ for name in getattr(cls, "__annotations__", {})}
     keys |= set(getattr(config_class, "attribute_map", {}))
-    with _quiet(), contextlib.suppress(Exception):  # a class may need arguments to be made
+    with quiet(), contextlib.suppress(Exception):  # a class may need arguments to be made
         keys |= set(vars(config_class()))
     return frozenset(keys)
 
@@ -189,7 +189,7 @@ def layers_of(whole: Any, text: Any) -> tuple[LibraryLayer, ...]:
         A model that transformers cannot build, or whose layers cannot be followed.
     """
     key = _key(text)
-    with _quiet():
+    with quiet():
         if key in _STRUCTURES:
             layers = _parts(text, _STRUCTURES[key])
             if layers is not None:
@@ -246,7 +246,7 @@ def _traced(model: Any, text: Any) -> list[TracedLayer]:
 
     count = value(text, "num_hidden_layers")
     if not any(traced.rotary_modules(model)):
-        return [traced.TracedLayer(None, None, None)] * (count if isinstance(count, int) else 1)
+        return [traced.TracedLayer(None, None)] * (count if isinstance(count, int) else 1)
     if not isinstance(count, int):
         raise UnreadableError(
             f"a decoder must number its layers in num_hidden_layers, got {count!r} "
@@ -304,7 +304,7 @@ def _parts(text: Any, entries: tuple[_Entry, ...]) -> tuple[LibraryLayer, ...] |
             source = None
             if entry.rotary is not None:
                 source = traced.Source(modules[entry.rotary], entry.layer_type)
-            made[index] = traced.TracedLayer(source, attention, None)
+            made[index] = traced.TracedLayer(source, attention)
     except Exception:  # whatever a constructor asks for beyond its config
         return None
     return _read(text, [made[entry.like] for entry in entries])
@@ -372,16 +372,19 @@ def _scale(attention: Any) -> float | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' remarks on a config to itself: what matters of them is refused here."""
+def quiet(level: int = 50) -> Iterator[None]:
+    """Keep what transformers logs below a level, and what it warns of, to itself.
+
+    By default all of it: what matters of its remarks on a config is refused here.
+    """
     import transformers
 
     logging: Any = transformers.utils.logging
-    level = logging.get_verbosity()
-    logging.set_verbosity(50)
+    before = logging.get_verbosity()
+    logging.set_verbosity(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.set_verbosity(level)
+        logging.set_verbosity(before)

@@ -12,7 +12,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,6 @@ class TracedLayer:
 
     source: Source | None
     attention: Any  # the attention module, or None
-    scale: float | None  # what scaled_dot_product_attention was told, if it was called
 
 
 class UntraceableError(ValueError):
@@ -135,7 +134,7 @@ def trace(model: Any, layers: int) -> list[TracedLayer]:
             f"got {reason}"
         )
     return [
-        TracedLayer(_one_source(run, index), attention_of(block), run.scales.get(index))
+        TracedLayer(_one_source(run, index), attention_of(block))
         for index, block in enumerate(found_blocks)
     ]
 
@@ -190,22 +189,16 @@ class _FrequenciesOnCpu(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-@dataclass
-class _State:
-    marks: dict[int, Source] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)  # marked by id: they must not be collected
-
-
 class _Run(TorchFunctionMode):
     """Follows what rotary modules return to the layer that multiplies by it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = _State()
+        self.marks: dict[int, Source] = {}
+        self.kept: list[Any] = []  # marked by id: they must not be collected
         self.turning = 0
         self.layer: int | None = None
         self.used: dict[int, list[Source]] = {}
-        self.scales: dict[int, float] = {}
         self.finished: set[int] = set()
         self.failures: dict[int, Exception] = {}
 
@@ -223,14 +216,12 @@ class _Run(TorchFunctionMode):
         if name in _VALUES and args[0].device.type == "meta":
             return _VALUES[name]  # a meta tensor has no values: masks ask for some
         if name == "scaled_dot_product_attention" and self.layer is not None:
-            scale = kwargs.get("scale")
-            self.scales[self.layer] = args[0].shape[-1] ** -0.5 if scale is None else float(scale)
             return torch.empty((*args[0].shape[:-1], args[2].shape[-1]), dtype=args[0].dtype)
         out = func(*args, **kwargs)
         if self.turning:
             return out
         given = list(_tensors((args, kwargs)))
-        sources = [self.state.marks[id(x)] for x in given if id(x) in self.state.marks]
+        sources = [self.marks[id(x)] for x in given if id(x) in self.marks]
         if sources and len(sources) == len(given):
             self.mark(out, sources[0])  # cos[..., :n] and the like are still cos
         elif sources and self.layer is not None:
@@ -239,8 +230,8 @@ class _Run(TorchFunctionMode):
 
     def mark(self, value: Any, source: Source) -> None:
         for tensor in _tensors(value):
-            self.state.marks[id(tensor)] = source
-            self.state.kept.append(tensor)
+            self.marks[id(tensor)] = source
+            self.kept.append(tensor)
 
     def turn(self, module: Any, args: Any, kwargs: Any) -> None:
         self.turning += 1

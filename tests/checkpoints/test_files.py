@@ -331,6 +331,5 @@ def test_mutated_checkpoints_open_or_are_refused(root):
     # Not vacuous: many mutations pass, so the checks and transformers are both reached.
     assert summary["outcomes"]["opened"] > 200
     assert summary["outcomes"]["refused"] > 1000
-    # Of a mutated config transformers builds up to 1024 layers, without weights, to be asked.
-    assert summary["grown_kib"] < 512 * 2**10
+    assert summary["grown_kib"] < 64 * 2**10
     assert summary["slowest"] < 5.0

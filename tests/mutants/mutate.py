@@ -23,15 +23,15 @@ import time
 import warnings
 import xml.etree.ElementTree as ElementTree
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import forked
 from cosmic_ray.commands.init import _all_work_items
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from tqdm import tqdm
 
 ROOT = pathlib.Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-import forked  # noqa: E402
-
 RECORD = pathlib.Path(__file__).parent / "survivors.json"
 ROOMS = ("rope", "extension", "scores", "bounds", "precision")
 SUBJECTS = (
@@ -101,12 +101,8 @@ def measure(root, cache):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     command += ["--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report="]
     command += [f"--junitxml={cache / 'times.xml'}", *TESTS]
-    subprocess.run(command, cwd=root, check=True, env=surroundings(root), stdout=sys.stderr)
-
-
-def surroundings(root):
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return {**os.environ, **one, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **forked.SURROUNDINGS, "PYTHONPATH": str(root)}
+    subprocess.run(command, cwd=root, check=True, env=environment, stdout=sys.stderr)
 
 
 def evidence(root, cache):

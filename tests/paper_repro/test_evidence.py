@@ -2,16 +2,12 @@
 
 import dataclasses
 
+import perturb
 import pytest
 
 from paper_repro import ledger, quoted, runner, tables
 from paper_repro.items import fig3, fig4, sentences
 from pianalysis.evaluation import passkey_prompt, summaries
-
-
-def said(claims):
-    """Key -> what a reader sees of the finding."""
-    return {claim.key: (claim.verdict, claim.ours, claim.why) for claim in claims}
 
 
 def alterations(text):
@@ -24,7 +20,7 @@ def alterations(text):
 
 def test_each_claim_about_the_tables_moves_with_some_cell(monkeypatch):
     item = runner.load("tables")
-    before = said(item.claims(item.compute()))
+    before = perturb.said(item.claims(item.compute()))
     printed = {name: tables.rows(name) for name in tables.NAMES}
     moved = set()
     for name, rows in printed.items():
@@ -40,7 +36,7 @@ def test_each_claim_about_the_tables_moves_with_some_cell(monkeypatch):
                     monkeypatch.setattr(
                         tables, "rows", lambda n, a=altered, m=name: a if n == m else printed[n]
                     )
-                    after = said(item.claims({"table_sentences": sentences.compute()}))
+                    after = perturb.said(item.claims({"table_sentences": sentences.compute()}))
                     moved |= {key for key in before if after[key] != before[key]}
     open_ = {c.key for c in item.claims(item.compute()) if c.verdict == ledger.NOT_ATTEMPTED}
     assert set(before) - open_ - moved == {"thirty-two-times"}  # rests on which rows there are

@@ -213,18 +213,22 @@ def dual_bound(
     spec: RopeSpec,
     terms: list[Any],
     weights: FloatArray,
-    max_coefficient: float,
+    max_coefficient: float | FloatArray,
     bits: int,
     trained: Trained = BOTH,
 ) -> Any:
-    """Return u sum w+ + l sum w- + H sum_j |c_j - sum_n w_n e^{i theta_j n}|, a ball, for any w."""
+    """Return u sum w+ + l sum w- + sum_j H_j |c_j - sum_n w_n e^{i theta_j n}|, a ball, for any w.
+
+    H is one limit, or each coefficient's own.
+    """
     import flint
 
     rests = residuals(spec, terms, weights, bits)
     with flint.ctx.workprec(bits):
         total = _weighed(weights[weights != 0].tolist(), trained)
-        for rest in rests:
-            total += _number(max_coefficient) * rest.abs_upper()
+        limits = np.broadcast_to(max_coefficient, spec.pairs).tolist()
+        for limit, rest in zip(limits, rests, strict=True):
+            total += _number(limit) * rest.abs_upper()
     return total
 
 

@@ -216,13 +216,10 @@ class Problem:
         import flint
 
         with flint.ctx.workprec(_BITS):
-            multipliers = system.on_grid(weighted.multipliers)
             terms = certificate.objective_terms(self.model, span)
-            rests = certificate.residuals(self.spec, terms, multipliers, _BITS)
-            total = sum((abs(flint.arb(w)) for w in multipliers.tolist()), flint.arb(0))
-            for limit, rest in zip(self.limits.tolist(), rests, strict=True):
-                total += flint.arb(limit) * rest.abs_upper()
-            return certificate.upward(total)
+            multipliers = system.on_grid(weighted.multipliers)
+            bound = certificate.dual_bound(self.spec, terms, multipliers, self.limits, _BITS)
+            return certificate.upward(bound)
 
     def enclosed(self, span: float, system: System, weighted: weights.Weighted) -> float:
         """Return a float64 above the bound that some weights give at a span."""
