@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from paper_repro import runner
@@ -24,6 +25,9 @@ def build_parser() -> OneLineParser:
     run.add_argument(
         "--tier",
         help="of finetune: quick, cpu (two hours; default where the item is named), gpu",
+    )
+    run.add_argument(
+        "--fresh", action="store_true", help="compute anew what build/kept has of the same sources"
     )
     check = verbs.add_parser("check", help="recompute all verdicts; exit 1 when one changed")
     for verb in (run, check):
@@ -49,13 +53,22 @@ def _run(parser: OneLineParser, arguments: Sequence[str] | None) -> int:
         folder = Path(options.out)
         if options.verb == "run":
             readme = Path("README.md")
-            here = options.out == "figures" and readme.exists()
-            kept = readme if here else None
-            print(runner.run(options.items, folder, options.seed, kept, options.tier))
+            said = runner.run(
+                options.items,
+                folder,
+                options.seed,
+                readme if options.out == "figures" and readme.exists() else None,
+                options.tier,
+                store=Path("build") / "kept" if readme.exists() else None,
+                fresh=options.fresh,
+            )
+            print(said)
             return 0
         lines, notes = runner.check(folder), runner.older(folder)
     except BrokenPipeError:
         raise
+    except BrokenProcessPool:
+        parser.error("an item's process was killed (memory?): run the items one by one")
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:

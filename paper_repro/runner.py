@@ -7,16 +7,14 @@ import importlib.metadata
 import io
 import platform
 import re
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tqdm import tqdm
-
-from paper_repro import committed, ledger, sources
+from paper_repro import beside, committed, kept, ledger, sources
 from pianalysis import checks
 from pianalysis.pictures import style
 from pianalysis.records import Record, alone, clear_drafts, write_atomic
@@ -109,48 +107,76 @@ def run(
     seed: int = 0,
     readme: Path | None = None,
     tier: str | None = None,
+    *,
+    store: Path | None = None,
+    fresh: bool = False,
 ) -> str:
     """Run items and bring the ledger (and README's summary) up to date; returns what to say.
 
-    That is the table of verdicts, a line for each verdict that changed, and where to look.
+    That is the table of verdicts, a line for each verdict that changed, and where to look. With a
+    ``store`` an item that the same sources have made is copied from there, unless ``fresh``.
     """
-    named = bool(names)
-    names = [checks.choice("item", name, ITEMS) for name in names] or list(ITEMS)
+    tiers = {
+        name: tier or _default_tier(name, named=bool(names))
+        for name in [checks.choice("item", name, ITEMS) for name in names] or ITEMS
+    }
     folder.mkdir(parents=True, exist_ok=True)
     clear_drafts(folder)
-    claims: list[ledger.Claim] = []
-    for name in _in_turn(names):
-        chosen = tier or _default_tier(name, named=named)
-        records = compute(name, seed, chosen)
-        save(name, records, folder, seed, chosen)
-        claims += load(name).claims(records)
+    work = partial(_make, folder=folder, seed=seed, tiers=tiers, store=store, fresh=fresh)
+    made = beside.run(work, list(tiers))
     if seed:
         return f"{folder}: figures of seed {seed}; the ledger is that of seed 0, and stays"
+    claims = [claim for its, _ in made.values() for claim in its]
     with alone(folder, wait=True):  # the claims of a run beside this one are kept
         before = _recorded(folder)
-        if set(names) != set(ITEMS):
-            claims += [claim for claim in before if claim.item not in names]
+        if set(made) != set(ITEMS):
+            claims += [claim for claim in before if claim.item not in made]
         claims = ledger.order(claims)
         ledger.write(claims, folder)
-    if readme is not None and set(names) == set(ITEMS):
+    if readme is not None and set(made) == set(ITEMS):
         ledger.update_readme(claims, readme)
     changed = ledger.differences(before, claims) if before else []
     what = changed or [f"no verdict differs from what {folder} held"] * bool(before)
+    copied = [name for name, (_, old) in made.items() if old]
+    if copied:
+        what.append(f"kept from a run of the same sources (--fresh: anew): {', '.join(copied)}")
     return "\n".join(
         [ledger.summary(claims), *what, f"claims: {folder}/claims.md, figures: {folder}/"]
     )
 
 
-def _in_turn(names: Sequence[str]) -> Iterator[str]:
-    """Yield items behind a bar, or with a line and its seconds each where there is no terminal."""
-    with tqdm(names, unit="item", disable=None) as bar:
-        for name in bar:
-            bar.set_description(name)
-            start = time.monotonic()
-            yield name
-            if bar.disable:
-                spent = f"{name:<12} {time.monotonic() - start:7.1f} s"
-                print(spent, file=sys.stderr, flush=True)
+def _make(
+    name: str,
+    *,
+    folder: Path,
+    seed: int,
+    tiers: Mapping[str, str | None],
+    store: Path | None,
+    fresh: bool,
+) -> tuple[list[ledger.Claim], bool]:
+    """Compute and write an item, or copy what the same sources made; its claims, and which."""
+    tier = tiers[name]
+    place = None if store is None else kept.place(store, name, provenance(name, seed, tier))
+    if place is not None and not fresh:
+        claims = kept.recall(place, folder)
+        if claims is not None:
+            return claims, True
+    with _threads(name, tier):
+        records = compute(name, seed, tier)
+        save(name, records, folder, seed, tier)
+        claims = load(name).claims(records)
+    if place is not None:
+        kept.keep(place, folder, list(records), claims)
+    return claims, False
+
+
+def _threads(name: str, tier: str | None) -> AbstractContextManager[None]:
+    """Hold an item to one thread; a tier of hours takes every core, and says how many in figures.
+
+    The first tier is that of `make repro`, which runs items beside each other.
+    """
+    long = tier is not None and tier != load(name).TIERS[0]
+    return nullcontext() if long else beside.one_thread()
 
 
 def _default_tier(name: str, *, named: bool) -> str | None:
@@ -172,14 +198,18 @@ def check(folder: Path) -> list[str]:
     Of a run of hours the first steps are done again, and a line says what they no longer give.
     """
     recorded = ledger.read(folder)
-    computed: list[ledger.Claim] = []
-    lines: list[str] = []
-    for name in _in_turn(ITEMS):
-        item = load(name)
-        computed += item.claims(compute(name))
-        if hasattr(item, "replayed"):
-            lines += item.replayed()
+    made = beside.run(_judge, ITEMS)
+    computed = [claim for claims, _ in made.values() for claim in claims]
+    lines = [line for _, replayed in made.values() for line in replayed]
     return ledger.differences(recorded, computed) + lines
+
+
+def _judge(name: str) -> tuple[list[ledger.Claim], list[str]]:
+    """Compute an item's claims, and what the first steps of its run of hours no longer give."""
+    item = load(name)
+    with beside.one_thread():
+        claims = item.claims(compute(name))
+    return claims, item.replayed() if hasattr(item, "replayed") else []
 
 
 def older(folder: Path) -> list[str]:

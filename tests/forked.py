@@ -44,15 +44,29 @@ class Server:
         self.process.stdout.close()
         self.process.wait()
 
-    def run(self, folder, arguments, seconds=600.0):
-        """Run pytest in ``folder`` on its packages; status None where the time ran out."""
+    def run(self, folder, arguments, seconds=600.0, each=0):
+        """Run pytest in ``folder`` on its packages; status None where the time ran out.
+
+        A single test that takes longer than ``each`` seconds (0: any time) ends the run as failed.
+        """
         request = {"folder": str(folder), "arguments": list(arguments), "seconds": seconds}
+        request["each"] = each
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())
         return answer["status"], answer["output"]
 
 
-def child(folder, arguments, output):
+class Patience:
+    """A pytest plugin: the signal ends the process when a test takes too long."""
+
+    def __init__(self, each):
+        self.each = each
+
+    def pytest_runtest_setup(self):
+        signal.alarm(self.each)
+
+
+def child(folder, arguments, each, output):
     """Run pytest on the packages in the folder; never returns."""
     os.setsid()
     for stream in (1, 2):
@@ -64,19 +78,20 @@ def child(folder, arguments, output):
     try:
         package = importlib.import_module("pianalysis")
         assert package.__file__.startswith(folder), package.__file__
-        status = int(importlib.import_module("pytest").main([*LOADED, *arguments]))
+        pytest = importlib.import_module("pytest")
+        status = int(pytest.main([*LOADED, *arguments], [Patience(each)]))
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()
     os._exit(status)
 
 
-def answer(folder, arguments, seconds):
+def answer(folder, arguments, seconds, each):
     """Run them in a child, which is killed with its own children when the time is out."""
     with tempfile.TemporaryFile() as output:
         number = os.fork()
         if not number:
-            child(folder, arguments, output.fileno())
+            child(folder, arguments, each, output.fileno())
         end, done, status = time.monotonic() + seconds, 0, 0
         while not done and time.monotonic() < end:
             time.sleep(0.01)

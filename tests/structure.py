@@ -42,6 +42,8 @@ ROOMS = (
     "paper_repro/small_scale",
     "paper_repro/scratch",
     "paper_repro/items",
+    "paper_repro/beside.py",
+    "paper_repro/kept.py",
     "paper_repro/runner.py",
 )
 # Programs stand above everything: nothing imports them.

@@ -20,7 +20,7 @@ from pianalysis.checkpoints.files import (
 )
 from pianalysis.checkpoints.gguf import read_gguf
 
-MUTATIONS = 2400
+MUTATIONS = 600
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +329,7 @@ def test_mutated_checkpoints_open_or_are_refused(root):
     assert summary["bad"] == []
     assert sum(summary["outcomes"].values()) == MUTATIONS
     # Not vacuous: many mutations pass, so the checks and transformers are both reached.
-    assert summary["outcomes"]["opened"] > 200
-    assert summary["outcomes"]["refused"] > 1000
+    assert summary["outcomes"]["opened"] > 50
+    assert summary["outcomes"]["refused"] > 250
     assert summary["grown_kib"] < 64 * 2**10
     assert summary["slowest"] < 5.0

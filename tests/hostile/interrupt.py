@@ -60,7 +60,7 @@ def command(name, inputs, out):
     """Return the command line of a run."""
     start = [sys.executable, "-m"]
     if name == "paper_repro":
-        return [*start, "paper_repro", "run", *ITEMS, "--out", str(out)]
+        return [*start, "paper_repro", "run", *ITEMS, "--fresh", "--out", str(out)]
     line = [*start, "pianalysis", name, str(inputs / "model"), "--text", str(inputs / "text.txt")]
     line += ["--out", str(out)]
     if name == "finetune":
