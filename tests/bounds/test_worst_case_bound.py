@@ -144,7 +144,7 @@ def test_second_moments_bound_the_root_mean_square(rng):
     assert (np.abs(scores).max(axis=0) > bound).any()  # single pairs are not bounded
 
 
-@pytest.mark.parametrize("limit", [1.0, 1e3, 1e6, 1e9])
+@pytest.mark.parametrize("limit", [1.0, 1e6, 1e9])
 def test_certified_against_60_digits(limit):
     """At the lambda of the bound no inverse in float64 survives; mpmath's does."""
     spec = pia.RopeSpec(12, 10_000.0, 48)
@@ -156,23 +156,30 @@ def test_certified_against_60_digits(limit):
             for i in range(12):
                 for j in range(12):
                     grid[i, j] += row[i] * row[j] / 48
-        for s in (10.5, 60.0, 150.0):
+        for s in (10.5, 150.0):
             c = mp.matrix([mp.cos(t * s) for t in theta] + [-mp.sin(t * s) for t in theta])
 
-            def value(share, c=c):
+            def value(logit, c=c):
+                share = 1 / (1 + mp.exp(-logit))
                 form = share * grid
                 for i in range(12):
                     form[i, i] += (1 - share) / (mp.mpf(limit) ** 2 * 6)
                 return mp.sqrt((c.T * mp.lu_solve(form, c))[0])
 
-            low, high = mp.mpf(-45), mp.mpf(45)  # golden search in the logit of lambda
+            low, high = mp.mpf(-45), mp.mpf(45)  # golden search, one value a step
+            part = (3 - mp.sqrt(5)) / 2
+            a, b = low + (high - low) * part, high - (high - low) * part
+            at_a, at_b = value(a), value(b)
             for _ in range(28):
-                a, b = low + (high - low) * 0.382, low + (high - low) * 0.618
-                if value(1 / (1 + mp.exp(-a))) < value(1 / (1 + mp.exp(-b))):
-                    high = b
+                if at_a < at_b:
+                    high, b, at_b = b, a, at_a
+                    a = low + (high - low) * part
+                    at_a = value(a)
                 else:
-                    low = a
-            best = min(value(1 / (1 + mp.exp(-low))), value(mp.mpf(0)))
+                    low, a, at_a = a, b, at_b
+                    b = high - (high - low) * part
+                    at_b = value(b)
+            best = min(at_a, at_b, value(mp.mpf(-1000)))
             found = pia.worst_case_bound(spec, s, max_coefficient=limit, certified=True)
             assert best * (1 - mp.mpf(10) ** -9) <= found <= best * (1 + 1e-5)
             plain = pia.worst_case_bound(spec, s, max_coefficient=limit)

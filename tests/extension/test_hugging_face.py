@@ -15,8 +15,8 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 import pianalysis as pia
 from pianalysis.rope import library
 
-CONFIGS = 500
-BY_BOTH = 10
+CONFIGS = 200
+BY_BOTH = 5
 TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
 
 

@@ -59,15 +59,23 @@ NO_ROPE = [
 ]
 
 
+# Layers of a default config: as many as any family's pattern is long, and few enough to be built.
+LAYERS = 8
+
+
 def default_config(model_type):
-    """The default config, or None and why it has none."""
+    """The default config with few layers, or with its own where these do not go together."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         transformers.logging.set_verbosity(50)
+        cls = CONFIG_MAPPING[model_type]
         try:
-            return CONFIG_MAPPING[model_type](), None
-        except Exception as error:
-            return None, f"{type(error).__name__}: {error}"
+            return cls(num_hidden_layers=LAYERS), None
+        except Exception:
+            try:
+                return cls(), None
+            except Exception as error:
+                return None, f"{type(error).__name__}: {error}"
 
 
 def seen(extensions):
