@@ -1,14 +1,11 @@
-"""The certified worst case and its closed form against a plain clarabel formulation of every row.
+"""The certified worst case, and its closed form, against a plain clarabel formulation of every row.
 
-The peer states all 2 L + d/2 limits of LLaMA 7B in the raw basis of cosines and sines, as a user of
-the solver would, and certifies nothing. Outputs are compared first.
+The peer states all 2 L + d/2 limits in the raw basis of cosines and sines, as a user of the solver
+would, and certifies nothing. The closed form is a ceiling of the same number at 10,000 spans; its
+row is time a span, against the peer's time a solve.
 """
 
 from __future__ import annotations
-
-import os
-
-os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # one core for both
 
 import clarabel
 import common
@@ -17,8 +14,24 @@ from scipy import sparse
 
 import pianalysis as pia
 
-LIMITS, SPANS = (0.3, 1.0, 10.0), (2500.0, 4096.0)
-CURVE = np.linspace(0.0, 8191.0, 10_000)
+SIZES = {
+    "full": {
+        "spec": pia.preset("llama-7b"),
+        "limits": (0.3, 1.0, 10.0),
+        "shares": (1.2207, 2.0),
+        "curve": 10_000,
+        "windows": (512, 1024, 2048, 4096),
+        "rounds": 3,
+    },
+    "small": {
+        "spec": pia.RopeSpec(8, 50.0, 24),
+        "limits": (1.0,),
+        "shares": (1.22,),
+        "curve": 50,
+        "windows": (24, 48, 96),
+        "rounds": 1,
+    },
+}
 
 
 def plain(spec: pia.RopeSpec, s: float, limit: float) -> float:
@@ -44,47 +57,74 @@ def plain(spec: pia.RopeSpec, s: float, limit: float) -> float:
     return -float(found.obj_val)
 
 
-def main() -> None:
-    spec = pia.preset("llama-7b")
-    setup, _ = common.seconds(lambda: pia.worst_case_score(spec, 3000.5, max_coefficient=1.0))
-    cases = [(s, limit) for s in SPANS for limit in LIMITS]
-    difference = 0.0
-    for s, limit in cases:
-        ours = pia.worst_case_score(spec, s, max_coefficient=limit)
-        peer = plain(spec, s, limit)
-        difference = max(difference, abs(peer / ours.value - 1.0))
-        ceiling = float(pia.worst_case_bound(spec, s, max_coefficient=limit))
-        assert ours.lower <= ceiling
-        print(f"s = {s:g}, H = {limit:g}: {ours.value:.6f} (gap {ours.gap:.0e}), peer {peer:.6f}")
-    print(f"set-up and first solve {setup:.2f} s; largest difference {difference:.1e}")
+def ours(spec: pia.RopeSpec, s: float, limit: float) -> pia.WorstCase:
+    return pia.worst_case_score(spec, s, max_coefficient=limit)
 
-    def solve() -> None:
+
+def measure(size: common.Size) -> common.Record:
+    spec = size["spec"]
+    window = spec.context_window
+    cases = [
+        (float(round(share * window)), limit)
+        for share in size["shares"]
+        for limit in size["limits"]
+    ]
+    curve = np.linspace(0.0, 4.0 * window - 1.0, size["curve"])
+    with common.cores(1) as cores:
+        first, _ = common.seconds(lambda: ours(spec, window + 0.5, 1.0))
+        difference = 0.0
         for s, limit in cases:
-            pia.worst_case_score(spec, s, max_coefficient=limit)
-
-    row = common.alternate(solve, lambda: [plain(spec, *case) for case in cases], rounds=3)
-    each = row["ours_s"] / len(cases)
-    print(f"certified {1e3 * each:.0f} ms a case, {row['ratio']:.1f} times as fast as the peer")
-    curve = min(
-        common.seconds(lambda: pia.worst_case_bound(spec, CURVE, max_coefficient=1.0))[0]
-        for _ in range(5)
-    )
-    per_span = row["peer_s"] / len(cases) / (curve / CURVE.size)
-    print(f"closed form at {CURVE.size} spans: {curve:.3f} s, {per_span:.0f} times a span")
-    common.save(
-        "worst_case",
-        {
-            "question": "the certified worst case of LLaMA 7B, one core",
-            **row,
-            "case_s": each,
-            "setup_s": setup,
-            "largest_difference": difference,
-            "curve_s": curve,
-            "curve_spans": CURVE.size,
-            "curve_ratio_a_span": per_span,
+            case, peer = ours(spec, s, limit), plain(spec, s, limit)
+            found = common.agree(f"s = {s:g}, H = {limit:g}", case.value, peer, 1e-6)
+            difference = max(difference, found)
+            ceiling = float(pia.worst_case_bound(spec, s, max_coefficient=limit))
+            if case.lower > ceiling:
+                raise ValueError(f"the closed form must lie above, got {ceiling} < {case.lower}")
+            print(f"s = {s:g}, H = {limit:g}: {case.value:.6f}, peer {peer:.6f}", flush=True)
+        row = common.alternate(
+            f"certified, {len(cases)} cases, every row in clarabel",
+            lambda: [ours(spec, *case) for case in cases],
+            lambda: [plain(spec, *case) for case in cases],
+            size["rounds"],
+        )
+        each = min(
+            common.seconds(lambda: pia.worst_case_bound(spec, curve, max_coefficient=1.0))[0]
+            for _ in range(5)
+        ) / len(curve)
+        a_solve = row["peer_s"] / len(cases)
+        closed = {
+            "case": f"closed form at {len(curve):,} spans, a span, against a solve of clarabel",
+            "ours_s": each,
+            "peer_s": a_solve,
+            "ratio": a_solve / each,
+        }
+        grows = [
+            common.growth(
+                "the window (certified)",
+                1.0,
+                size["windows"],
+                lambda n: ours(pia.RopeSpec(spec.head_dim, spec.base, n), 2.0 * n, 1.0),
+            ),
+            common.growth(
+                "the number of spans (closed form)",
+                1.0,
+                [len(curve) * k for k in (1, 2, 4)],
+                lambda n: pia.worst_case_bound(
+                    spec, np.linspace(0.0, 4.0 * window, n), max_coefficient=1.0
+                ),
+            ),
+        ]
+    return {
+        "question": f"the worst case of a score, d = {spec.head_dim}, L = {window}, one core",
+        "threads": cores,
+        "rows": [{**row, "headline": True}, {**closed, "headline": True}],
+        "growth": grows,
+        "numbers": {
+            "first solve of a specification, with its set-up, s": first,
+            "largest relative difference": difference,
         },
-    )
+    }
 
 
 if __name__ == "__main__":
-    main()
+    common.main(measure, SIZES)
