@@ -130,9 +130,13 @@ def measure(size: common.Size) -> common.Record:
             rounds.append((step, peer, peer / step, difference, run.share_of_peak))
             print(f"a step: ours {step:.3g} s, Trainer {peer:.3g} s", flush=True)
         step, peer, ratio, _, share = np.median(rounds, axis=0).tolist()
-        wider = [dataclasses.replace(recipe, batch=n, micro_batch=n) for n in size["grow"]]
-        times = [x.tokens_per_step / ours(model, x, corpus).tokens_per_second for x in wider]
-        grows = common.grown("the sequences of a step", 1.0, size["grow"], times)
+        times = {recipe.batch: step}
+        for n in set(size["grow"]) - {recipe.batch}:
+            other = dataclasses.replace(recipe, batch=n, micro_batch=n)
+            times[n] = other.tokens_per_step / ours(model, other, corpus).tokens_per_second
+        grows = common.grown(
+            "the sequences of a step", 1.0, size["grow"], [times[n] for n in size["grow"]]
+        )
     return {
         "question": f"a training step of {run.parameters:,} parameters, float32",
         "threads": cores,

@@ -160,7 +160,7 @@ def measure(size: common.Size) -> common.Record:
     with common.cores(size["cores"]) as cores:
         print("once each, to compare", flush=True)
         found, peer = ours(checkpoint, tokens), plain(checkpoint, tokens)
-        # Where a key holds all the weight but a share of 1e-16, rounding decides what moving it does.
+        # Where a key holds all but 1e-16 of the weight, rounding decides what moving it does.
         moved_weights = {name: peer.pop(name) for name in [f"mass_{last}" for _, last in RANGES]}
         common.agree("moved weights", found, moved_weights, 2.0 / len(tokens))
         difference = common.agree("statistics of the heads", found, peer, 1e-5)
