@@ -23,7 +23,7 @@ help:
 	@echo "make check      recompute every verdict of the claims ledger"
 	@echo "make proofs     compile the Coq proofs (needs coq and libcoq-coquelicot)"
 	@echo "make notebooks  execute the notebooks in place"
-	@echo "make bench      time the fast paths against their peers"
+	@echo "make bench      time everything that has a peer against it; writes benchmarks/ and README's table"
 	@echo "make fuzz       throw 100,000 random and mutated inputs at every public surface"
 	@echo "make interrupt  kill runs at 50 random moments; each must end as if undisturbed"
 	@echo "make mutate     change 2,000 operators, numbers and branches; nine in ten must be noticed"
@@ -88,10 +88,9 @@ proofs:
 notebooks: $(MODELS)
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
-bench: $(READY)
-	$(BIN)/python benchmarks/abel_sum.py
-	$(BIN)/python benchmarks/uniform_grid.py
-	$(BIN)/python benchmarks/worst_case.py
+bench: $(MODELS)
+	$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/page.py --measure
 
 fuzz: $(READY)
 	$(THREADS) $(BIN)/python tests/hostile/fuzz.py --failures $(VENV)/fuzz-failures.txt
