@@ -52,7 +52,7 @@ TESTS = (
 UNASKED = ("test_a_killed_run", "test_check_recomputes", "test_provenance_names")
 SECONDS, LONGEST, MOST_TESTS = 20.0, 5.0, 300  # of all, of one; tests
 PATIENCE = 30  # seconds for one test under a mutant
-# No line of a file runs for it, so it is asked first of every mutant: an annotation is mutated, too.
+# No line of a file runs for it, so it is asked first of every mutant: annotations are mutated, too.
 ALWAYS = "tests/test_annotations.py::test_annotations_are_types[{file}]"
 QUIET = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
 
