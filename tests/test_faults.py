@@ -353,14 +353,14 @@ FAULTS = {
     ),
     "limits of trained scores swapped in the dual": (
         "bounds/worst_case/certificate.py",
-        "((low * w).max(high * w)",
-        "((-low * w).max(-high * w)",
+        "zip(trained, sides, strict=True)",
+        "zip(trained[::-1], sides, strict=True)",
         "bounds/test_one_sided.py",
     ),
     "lower limit of trained scores ignored by the check": (
         "bounds/worst_case/certificate.py",
-        "return bool(tables.box.contains((scores - middle) * (2 / (high - low))))",
-        "return bool(tables.box.contains(scores / (high - low)))",
+        "(scores - shift) * (1 / width)",
+        "scores * (1 / width)",
         "bounds/test_one_sided.py",
     ),
     "chord of a cell without its curvature": (

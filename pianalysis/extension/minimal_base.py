@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from pianalysis.rope.spec import RopeSpec
 LONGEST = 2**22
 _CHUNK = 1 << 16
 _WITNESSES = 128
+_SHORT = 1024  # lengths below are searched from c = 1
 _WIDTH = 1e-9  # in ln c: the shortest step; the answer is enclosed to twice that
 
 
@@ -119,6 +121,7 @@ def minimal_base(length: int, rotary_dim: int) -> MinimalBase:
     ln c, and that rate falls as c grows. So a span with sum -v at c rules out the bases up to
     :math:`c \exp(v / \text{rate})`; we march from c = 1 by such steps, looking for another span
     when they get short, until no sum is negative. The evaluation error of float64 is taken off v.
+    What fails half the length fails the whole: the march starts where that of half the length ends.
 
     *What it does not say*: the bases that serve a length are no interval. Some above the smallest
     fail again, and then serve again; every larger base has to be checked by itself
@@ -130,14 +133,21 @@ def minimal_base(length: int, rotary_dim: int) -> MinimalBase:
     >>> round(smallest.base, 2), smallest.base / smallest.lower < 1 + 1e-8
     (4293.44, True)
     """
-    from tqdm import tqdm
-
     length = checks.whole("length", length, at_least=4, at_most=LONGEST)
     dim = checks.whole("rotary_dim", rotary_dim, at_least=4, at_most=LARGEST_HEAD_DIM)
     if dim % 2:
         raise ValueError(f"rotary_dim must be even, got {dim}")
+    return _smallest(length, dim)
+
+
+@lru_cache(maxsize=64)
+def _smallest(length: int, dim: int) -> MinimalBase:
+    from tqdm import tqdm
+
     exponents = np.arange(dim // 2) * 2.0 / dim
     log_base, lower, witnesses, expected = 0.0, None, np.array([3.0]), math.inf
+    if length >= 2 * _SHORT:
+        log_base = math.log(_smallest(length // 2, dim).lower) - _WIDTH
     with tqdm(unit="step", disable=None, leave=False, delay=2.0) as bar:
         while True:
             step = _largest_step(log_base, exponents, witnesses)

@@ -1,15 +1,15 @@
 """Both sides of the worst case in ball arithmetic (Arb): nothing here trusts a solver.
 
 A primal h that passes every check on every grid point is a lower bound; any dual weights w give an
-upper bound. Rotations of the whole grid are products of two short tables, so that 2048 points of
-64 pairs cost one matrix product.
+upper bound. Rotations of the whole grid are products of two short tables, offsets from the middle
+of a block being turned both ways at once, so that 2048 points of 64 pairs cost two matrix products
+of half the grid.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -57,21 +57,24 @@ def turned_from_center(spec: RopeSpec, centered: Coefficients) -> Coefficients:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridTables:
-    """e^{i theta_j W p} as lists of acb, one a block p, and e^{i theta_j w}, w < W, as matrices.
+    """e^{i theta_j P} as lists of acb, one a block, and e^{i theta_j w}, w = 1/2, 3/2, ..., W/2.
 
-    ``box`` holds the ball [-1, 1] at every grid point, no limit at the entries beyond the grid.
+    A block has W points, an even number: P - w and P + w. ``boxes`` hold the ball [-1, 1] at every
+    grid point, first at P - w and then at P + w, no limit at the entries beyond the grid.
     """
 
-    width: int
+    half: int
     anchors: list[list[Any]]
     cosines: Any
     sines: Any
-    box: Any
+    boxes: tuple[Any, Any]
 
-    @property
-    def box_size(self) -> int:
-        """Entries of the box."""
-        return self.width * len(self.anchors)
+    def laid_out(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return weights (L,) as a row a block: those at P - w and those at P + w."""
+        padded = np.zeros(len(self.anchors) * 2 * self.half)
+        padded[: weights.size] = weights
+        rows = padded.reshape(-1, 2 * self.half)
+        return rows[:, : self.half][:, ::-1], rows[:, self.half :]
 
 
 @lru_cache(maxsize=4)
@@ -81,17 +84,20 @@ def grid_tables(spec: RopeSpec, bits: int) -> GridTables:
 
     with flint.ctx.workprec(bits):
         theta = exact_frequencies(spec)
-        width = _WIDER * (math.isqrt(spec.context_window - 1) + 1)
-        blocks = -(-spec.context_window // width)
-        anchors = [[unit(t * (width * p)) for t in theta] for p in range(blocks)]
-        offsets = [[(t * w).sin_cos() for w in range(width)] for t in theta]
+        half = _WIDER * (math.isqrt(spec.context_window - 1) + 1) // 2
+        blocks = -(-spec.context_window // (2 * half))
+        middles = [flint.arb(2 * half * (2 * p + 1) - 1) / 2 for p in range(blocks)]
+        anchors = [[unit(t * middle) for t in theta] for middle in middles]
+        offsets = [[(t * (2 * w + 1) / 2).sin_cos() for w in range(half)] for t in theta]
         cosines = flint.arb_mat([[cosine for _, cosine in row] for row in offsets])
         sines = flint.arb_mat([[sine for sine, _ in row] for row in offsets])
-        size = blocks * width
         unlimited = flint.arb(0, 1) * flint.arb(2) ** 100_000
-        balls = [flint.arb(0, 1) if n < spec.context_window else unlimited for n in range(size)]
-        box = flint.arb_mat(blocks, width, balls)
-    return GridTables(width, anchors, cosines, sines, box)
+        tables = GridTables(half, anchors, cosines, sines, (None, None))
+        boxes = [
+            flint.arb_mat([[flint.arb(0, 1) if n else unlimited for n in row] for row in rows])
+            for rows in tables.laid_out(np.ones(spec.context_window))
+        ]
+    return replace(tables, boxes=(boxes[0], boxes[1]))
 
 
 def grid_scores(spec: RopeSpec, h: Coefficients, bits: int) -> list[Any]:
@@ -99,19 +105,21 @@ def grid_scores(spec: RopeSpec, h: Coefficients, bits: int) -> list[Any]:
     import flint
 
     with flint.ctx.workprec(bits):
-        scores: list[Any] = _score_table(grid_tables(spec, bits), h).entries()
+        before, after = (part.tolist() for part in _score_tables(grid_tables(spec, bits), h))
+    scores = [a for left, right in zip(before, after, strict=True) for a in (*left[::-1], *right)]
     return scores[: spec.context_window]
 
 
-def _score_table(tables: GridTables, h: Coefficients) -> Any:
-    """Return a(n) in rows of ``width``, some beyond the grid, at the working precision."""
+def _score_tables(tables: GridTables, h: Coefficients) -> tuple[Any, Any]:
+    """Return a(P - w) and a(P + w), a row a block, some beyond the grid, at working precision."""
     import flint
 
     plain = [flint.acb(re, im) for re, im in h]
     turned = [[z * turn for z, turn in zip(plain, row, strict=True)] for row in tables.anchors]
     real = flint.arb_mat([[z.real for z in row] for row in turned])
     imaginary = flint.arb_mat([[z.imag for z in row] for row in turned])
-    return real * tables.cosines - imaginary * tables.sines
+    even, odd = real * tables.cosines, imaginary * tables.sines
+    return even + odd, even - odd
 
 
 def objective(h: Coefficients, terms: list[Any]) -> Any:
@@ -154,9 +162,13 @@ def within(
                 return False
         low, high = _number(trained[0]), _number(trained[1])
         tables = grid_tables(spec, bits)
-        scores = _score_table(tables, h)
-        middle = flint.arb_mat(scores.nrows(), scores.ncols(), [(low + high) / 2] * tables.box_size)
-        return bool(tables.box.contains((scores - middle) * (2 / (high - low))))
+        middle, width = (low + high) / 2, (high - low) / 2
+        for box, scores in zip(tables.boxes, _score_tables(tables, h), strict=True):
+            rows, columns = scores.nrows(), scores.ncols()
+            shift = flint.arb_mat(rows, columns, [middle] * (rows * columns))
+            if not box.contains((scores - shift) * (1 / width)):
+                return False
+        return True
 
 
 def feasible(
@@ -197,11 +209,9 @@ def residuals(spec: RopeSpec, terms: list[Any], weights: FloatArray, bits: int) 
 
     tables = grid_tables(spec, bits)
     with flint.ctx.workprec(bits):
-        padded = np.zeros(len(tables.anchors) * tables.width)
-        padded[: weights.size] = weights
-        table = flint.arb_mat(len(tables.anchors), tables.width, padded.tolist())
-        real = (table * tables.cosines.transpose()).tolist()
-        imaginary = (table * tables.sines.transpose()).tolist()
+        before, after = (flint.arb_mat(part.tolist()) for part in tables.laid_out(weights))
+        real = ((after + before) * tables.cosines.transpose()).tolist()
+        imaginary = ((after - before) * tables.sines.transpose()).tolist()
         rests = list(terms)
         for anchors, cosines, sines in zip(tables.anchors, real, imaginary, strict=True):
             for j, anchor in enumerate(anchors):
@@ -225,19 +235,19 @@ def dual_bound(
 
     rests = residuals(spec, terms, weights, bits)
     with flint.ctx.workprec(bits):
-        total = _weighed(weights[weights != 0].tolist(), trained)
+        # fsum rounds the exact sum once.
+        sides = [math.fsum(np.maximum(sign * weights, 0.0).tolist()) for sign in (-1.0, 1.0)]
+        total = sum(
+            (
+                abs(_number(limit)) * flint.arb(side, math.ulp(side))
+                for limit, side in zip(trained, sides, strict=True)
+            ),
+            flint.arb(0),
+        )
         limits = np.broadcast_to(max_coefficient, spec.pairs).tolist()
         for limit, rest in zip(limits, rests, strict=True):
             total += _number(limit) * rest.abs_upper()
     return total
-
-
-def _weighed(weights: Iterable[Any], trained: Trained) -> Any:
-    """Return u sum w+ + l sum w-: the most that weights make of trained scores."""
-    import flint
-
-    low, high = _number(trained[0]), _number(trained[1])
-    return sum(((low * w).max(high * w) for w in map(flint.arb, weights)), flint.arb(0))
 
 
 def vertex(
@@ -266,7 +276,8 @@ def vertex(
         solved = system.solve(active).entries()
     except ZeroDivisionError:
         return None
-    total = _weighed(weights, trained)
+    low, high = _number(trained[0]), _number(trained[1])
+    total = sum(((low * w).max(high * w) for w in weights), flint.arb(0))
     loosest = max(x.rad() for x in solved)  # an error in h moves every a(n) by up to d times it
     if total.rel_accuracy_bits() < 60 or loosest * len(solved) > flint.arb(2) ** -60:
         return None
