@@ -30,6 +30,7 @@ ITEMS = (
     "ratio",
     "grid",
     "worst_case",
+    "worst_case_curve",
     "basis",
     "schemes",
     "phase_error",

@@ -13,9 +13,9 @@ from paper_repro.items import fig2
 from pianalysis.pictures import style
 from pianalysis.records import Record
 
-# Minutes each: comparison/test_growth.py and test_real_heads.py recompute parts of what is
-# committed.
-SAMPLED = {"schemes", "real_heads"}
+# Long: comparison/test_growth.py, test_worst_case_curve.py and test_real_heads.py recompute parts
+# of what is committed.
+SAMPLED = {"schemes", "worst_case_curve", "real_heads"}
 # Identities and certified numbers that rest on no record, each with a test of its own. The cells
 # that sentences on the tables rest on are altered one by one in test_evidence.py.
 CLOSED_FORMS = {
