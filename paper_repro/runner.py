@@ -33,6 +33,7 @@ ITEMS = (
     "worst_case_curve",
     "basis",
     "schemes",
+    "base_limits",
     "phase_error",
     "real_heads",
     "scratch",

@@ -127,7 +127,7 @@ def test_out_that_is_a_file(tmp_path, capsys):
 def test_the_ledger_is_complete(committed):
     assert len(committed) >= 30
     assert len({claim.key for claim in committed}) == len(committed)
-    place = re.compile(r"(Eq\. \d+|Table \d|Fig\. \d|section \d\.\d)")
+    place = re.compile(r"(Eq\. \d+|Table \d|Fig\. \d|section \d\.\d|arXiv:\d{4}\.\d{5})")
     for claim in committed:
         assert place.fullmatch(claim.location), claim.location
         assert claim.verdict in ledger.VERDICTS
