@@ -3,7 +3,8 @@
 
 From Coq Require Import Reals.
 From Pianalysis Require Import
-  common weighted corrected counterexample sharpness extrapolation.
+  common weighted corrected counterexample sharpness extrapolation
+  magnitude worst_case softmax.
 Open Scope R_scope.
 
 Check weighted_bound.
@@ -62,3 +63,21 @@ Print Assumptions B_lower.
 
 Check Abel_never_beats_triangle.
 Print Assumptions Abel_never_beats_triangle.
+
+Check magnitude_bound.
+Print Assumptions magnitude_bound.
+
+Check magnitude_attained.
+Print Assumptions magnitude_attained.
+
+Check dual_bound.
+Print Assumptions dual_bound.
+
+Check ellipsoid_bound.
+Print Assumptions ellipsoid_bound.
+
+Check weighted_limits.
+Print Assumptions weighted_limits.
+
+Check attention_shift.
+Print Assumptions attention_shift.

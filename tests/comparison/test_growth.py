@@ -130,7 +130,8 @@ def test_the_committed_map_is_what_the_programmes_give(rng):
 
 def test_the_map_is_drawn_from_its_table():
     record = item.read_committed()
-    figure = item.plot({"schemes": record})["schemes"]
+    mixed = item.mixed_bases()
+    figure = item.plot({"schemes": record, "schemes_mixed_bases": mixed})["schemes"]
     assert len(figure.axes) == 6  # whole map above, the crowd below
     for ax, limit in zip(figure.axes, 2 * item.LIMITS, strict=True):
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
