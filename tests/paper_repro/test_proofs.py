@@ -81,6 +81,15 @@ def log(built):
     return (built / "assumptions.log").read_text()
 
 
+def test_the_assumptions_are_those_of_every_theorem():
+    text = (PROOFS / "assumptions.v").read_text()
+    checked = re.findall(r"^Check (\w+)\.", text, re.MULTILINE)
+    together = text.partition("main_theorems := (")[2].partition(")")[0]
+    assert checked == [name.strip() for name in together.split(",")]
+    assert set(THEOREMS) <= set(checked)
+    assert "Print Assumptions main_theorems." in text
+
+
 def test_every_theorem_is_checked(log):
     for name in THEOREMS:
         assert re.search(rf"^{name}\b", log, re.MULTILINE), name
