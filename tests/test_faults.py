@@ -359,9 +359,33 @@ FAULTS = {
     ),
     "lower limit of trained scores ignored by the check": (
         "bounds/worst_case/certificate.py",
-        "(scores - shift) * (1 / width)",
-        "scores * (1 / width)",
+        "low <= a <= high",
+        "a <= high",
         "bounds/test_one_sided.py",
+    ),
+    "halves of a block exchanged": (
+        "bounds/worst_case/certificate.py",
+        "return even + odd, even - odd",
+        "return even - odd, even + odd",
+        "bounds/test_certificate.py",
+    ),
+    "offsets turned the wrong way in the residuals": (
+        "bounds/worst_case/certificate.py",
+        "(after - before) * tables.sines",
+        "(before - after) * tables.sines",
+        "bounds/test_certificate.py",
+    ),
+    "a limit of trained scores on the wrong side of the dual": (
+        "bounds/worst_case/certificate.py",
+        "for sign in (-1.0, 1.0)]",
+        "for sign in (1.0, -1.0)]",
+        "bounds/test_certificate.py",
+    ),
+    "the smallest base started beyond that of half the length": (
+        "extension/minimal_base.py",
+        "_smallest(length // 2, dim).lower) - _WIDTH",
+        "100.0 * _smallest(length // 2, dim).lower) - _WIDTH",
+        "extension/test_minimal_base.py::test_the_march_starts_below_the_answer",
     ),
     "chord of a cell without its curvature": (
         "bounds/worst_case/supremum.py",

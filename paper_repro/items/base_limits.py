@@ -88,13 +88,13 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
         **columns(rows),
     )
     models = []
-    for names, each in _distinct(spec.rotary_dim).items():
+    for label, each in _distinct(spec.rotary_dim).items():
         found = base_limits(each, each.context_window, **asked)
-        facts = {"window": each.context_window, "base": each.base}
-        facts |= {"turning": critical_dimension(each)}
+        facts: dict[str, Any] = {"model": label, "window": each.context_window, "base": each.base}
+        facts["turning"] = critical_dimension(each)
         for condition, met, finding in zip(found.condition, found.met, found.finding, strict=True):
             said = {"condition": condition, "met": met, "finding": finding}
-            models.append({"model": names} | facts | said)
+            models.append(facts | said)
     return {
         "base_limits": by_length,
         "base_limits_models": BaseLimitsOfModels(rotary_dim=spec.rotary_dim, **columns(models)),

@@ -63,6 +63,18 @@ def test_minimal_base_serves_and_nothing_below_does(length, dim, rng):
         assert np.cos(np.multiply.outer(spans, theta)).sum(axis=1).min() < 0, base
 
 
+def test_the_march_starts_below_the_answer():
+    """That of half the length is no larger, and nothing between the two serves: a naive scan."""
+    for dim, length in ((16, 2048), (32, 2100)):
+        found = pia.minimal_base(length, dim)
+        half = pia.minimal_base(length // 2, dim)
+        assert half.lower <= found.lower < found.base
+        spans = np.arange(length, dtype=float)
+        for base in np.geomspace(half.lower, found.lower, 60):
+            theta = base ** (-np.arange(0, dim, 2) / dim)
+            assert np.cos(np.multiply.outer(spans, theta)).sum(axis=1).min() < 0, base
+
+
 def test_bases_that_serve_are_no_interval():
     found = pia.minimal_base(1024, 128)
     serves = [
