@@ -24,6 +24,7 @@ TARGETS = (2048, 4096, 8192, 16384, 32768)
 EPSILON, LAYERS, PIPELINE = 0.5, 32, "bfloat16"
 WRONG, SEARCHED = 0.1, 2048  # radians, positions
 MEN, LIU, PHASE = (f"arXiv:{number}" for number in ("2405.14591", "2310.05209", "2602.10959"))
+_ROUNDED = 1.0 - 1e-12
 _CYCLED = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
 
 
@@ -315,7 +316,7 @@ def _aliasing(limits: Any) -> Claim:
         key="base-aliasing",
         location=PHASE,
         statement="While L' < 2 pi c the slowest pair completes no turn (no aliasing), d = 128",
-        verdict=verdict(bool((turns <= 1.0).all()), else_=CORRECTED),
+        verdict=verdict(bool((turns * _ROUNDED <= 1.0).all()), else_=CORRECTED),
         paper="1 turn at most",
         ours=f"{number(float(turns.max()), 5)} turns at the limit for {rows.length[-1]:.0f} tokens;"
         f" base {limits.spec.base:g} completes one at {number(wavelength, 7)}, not {largest:.0f}",
@@ -336,7 +337,7 @@ def _stability(limits: Any) -> Claim:
         location=PHASE,
         statement="c >= L' / arccos(eps) leaves cos(L' theta) >= eps in the slowest pair, and "
         "c >= L' / arccos(eps^(1/N)) leaves eps after N layers, d = 128",
-        verdict=verdict(min(one, many) >= limits.epsilon, else_=CORRECTED),
+        verdict=verdict(min(one, many) >= limits.epsilon * _ROUNDED, else_=CORRECTED),
         paper=f"{limits.epsilon:g}",
         ours=f"{number(one, 5)} in one layer and {number(many, 5)} in {limits.layers} at the "
         f"limits for up to {limits.length.max():.0f} tokens",

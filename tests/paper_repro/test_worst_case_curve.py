@@ -64,6 +64,15 @@ def test_what_is_committed_is_what_the_formulas_give(records, rng):
             assert largest == pytest.approx(cells.bound[start], rel=1e-9)
 
 
+def test_the_supremum_of_interpolation_is_the_one_committed(records):
+    exact = records["worst_case_tightness"].where(scheme="linear")
+    found = pia.largest_worst_case(
+        pia.PositionInterpolation(exact.spec, item.TARGET), max_coefficient=item.LIMIT
+    )
+    assert exact.largest_upper == pytest.approx(found.upper, rel=1e-5)
+    assert exact.largest_lower == pytest.approx(found.lower, rel=1e-5)
+
+
 def test_claims_and_pictures_follow_from_the_records(records, root):
     claims = item.claims(records)
     recorded = [c for c in ledger.read(root / "figures") if c.item == "worst_case_curve"]
