@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pianalysis.rope import library
 from pianalysis.rope.config_keys import DECODERS
 from pianalysis.rope.facts import ModelFacts, RopeFacts
@@ -29,16 +31,35 @@ BY_TABLES = frozenset({"gptj", "codegen", "roformer"})
 
 def read_config(source: Any) -> dict[str, Any]:
     """Return the config as a dict: from a config.json, a directory, a dict or a config object."""
-    if isinstance(source, Mapping):
-        return dict(source)
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(source))
+    if isinstance(source, Mapping):
+        return _without_arrays(dict(source))
     if hasattr(source, "to_dict") and not isinstance(source, type):
-        return dict(source.to_dict())
+        return _without_arrays(dict(source.to_dict()))
     raise TypeError(
         "config must be a path, a dict or a transformers config, "
         f"got {source!r} of type {type(source).__name__}"
     )
+
+
+def _without_arrays(config: dict[str, Any]) -> dict[str, Any]:
+    """Refuse arrays and tensors, which no file holds: as a condition they are neither true nor so.
+
+    Each object is looked at once, so that one that holds itself ends, too.
+    """
+    seen: set[int] = set()
+    open_: list[tuple[str, Any]] = list(config.items())
+    while open_:
+        key, value = open_.pop()
+        if hasattr(value, "ndim") and not isinstance(value, np.generic):
+            kind = type(value).__name__
+            raise ValueError(f"config must hold numbers, texts, lists and dicts, got {key}: {kind}")
+        if isinstance(value, (Mapping, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            parts = value.items() if isinstance(value, Mapping) else ((key, x) for x in value)
+            open_ += [(str(name), part) for name, part in parts]
+    return config
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -126,13 +126,18 @@ def config_of(saved: Mapping[str, Any]) -> tuple[Any, Any]:
         with quiet():
             # Files hold infinities as objects of one key.
             whole = cls.from_dict(cls._decode_special_floats(copy.deepcopy(dict(saved))))
-            return whole, whole.get_text_config(decoder=True)
+            text = whole.get_text_config(decoder=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UnreadableError(
             f"config must be one that {cls.__name__} of transformers accepts, "
             f"got {type(error).__name__}: {reason}"
         ) from None
+    if not hasattr(text, "to_dict"):  # a key of the file took the place of a config
+        raise UnreadableError(
+            f"config must hold its decoder as a config of {cls.__name__}, got {text!r}"
+        )
+    return whole, text
 
 
 def _check_sizes(saved: Mapping[str, Any]) -> None:

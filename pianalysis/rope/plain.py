@@ -176,17 +176,23 @@ def _kinds(config: Mapping[str, Any], labels: list[str | None]) -> list[str | No
     count = config.get("num_hidden_layers", config.get("n_layer"))
     if count is None or labels == [None]:
         count = 1 if count is None else _layer_count(count)
-        every = config.get("sliding_window_pattern")
-        if config.get("model_type") in ("cohere2", "exaone4") and isinstance(every, int):
+        every = _every(config)
+        if config.get("model_type") in ("cohere2", "exaone4") and every is not None:
             return [FULL if (n + 1) % every == 0 else SLIDING for n in range(count)]
         return list(labels) if count < len(labels) else [labels[0]] * count
     # Two bases and no list: every sixth layer of Gemma 3, every third of ModernBERT, every fourth
     # of OLMo-3 sees all; where the file does not say, each type is named once.
-    every = config.get("sliding_window_pattern")
+    every = _every(config)
     count = _layer_count(count)
-    if isinstance(every, int) and FULL in labels:
+    if every is not None and FULL in labels:
         return [FULL if (n + 1) % every == 0 else SLIDING for n in range(count)]
     return list(labels)
+
+
+def _every(config: Mapping[str, Any]) -> int | None:
+    """Return which layers see all: each so many; None where the file counts them otherwise."""
+    every = config.get("sliding_window_pattern")
+    return checks.whole("sliding_window_pattern", every) if isinstance(every, int) else None
 
 
 def _layer_count(value: Any) -> int:

@@ -22,6 +22,14 @@ from pianalysis.commands import checkpoint, main
 
 SCRIPTS = pathlib.Path(__file__).parent
 SPEC = pia.RopeSpec(8, 10_000.0, 64)
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 4,
+    "max_position_embeddings": 64,
+    "rope_theta": 1e4,
+}
 
 
 def start(arguments, **named):
@@ -90,6 +98,17 @@ def test_killed_runs_end_as_if_undisturbed():
         lambda: pia.RopeSpec.from_hf(
             {"head_dim": 8, "rope_theta": torch.ones(2), "max_position_embeddings": 64}
         ),
+        lambda: pia.RopeSpec.from_hf(
+            {
+                "head_dim": 8,
+                "rope_theta": 1e4,
+                "max_position_embeddings": 64,
+                "rope_scaling": {"rope_type": "yarn", "factor": [np.ones(2)]},
+            }
+        ),
+        lambda: pia.layer_extensions(
+            LLAMA | {"model_type": "exaone4", "sliding_window_pattern": 0}
+        ),
         lambda: tables.as_number(["7.2"]),
         lambda: tables.as_number("1e999"),
         lambda: tables.cell("table9", "0"),
@@ -100,6 +119,17 @@ def test_killed_runs_end_as_if_undisturbed():
 def test_a_hostile_argument_is_refused(call):
     with pytest.raises((ValueError, TypeError), match="must"):
         call()
+
+
+def test_a_config_that_holds_itself_is_read_once():
+    config = LLAMA | {"inert": []}
+    config["inert"].append(config)
+    assert pia.RopeSpec.from_hf(config) == pia.RopeSpec.from_hf(LLAMA)
+
+
+def test_a_text_in_the_place_of_a_config_is_no_config():
+    odd = pia.extension_from_hf(LLAMA | {"model_type": "qwen2", "text_config": "text"}, length=64)
+    assert (odd.frequencies == pia.extension_from_hf(LLAMA, length=64).frequencies).all()
 
 
 def test_a_ramp_of_hardly_any_turns_exists():
