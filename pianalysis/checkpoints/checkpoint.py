@@ -31,6 +31,7 @@ from pianalysis.checkpoints.files import (
     regular_file,
 )
 from pianalysis.checkpoints.gguf import read_gguf
+from pianalysis.checkpoints.gguf_once import parsed_once
 from pianalysis.checkpoints.gguf_rope import put_back
 from pianalysis.checkpoints.loading import (
     SLOW_BYTES,
@@ -232,10 +233,10 @@ def _open_gguf(
     check_layers(path, layers, header.weights.tensors)
     size = path.stat().st_size
     if size > SLOW_BYTES:
-        # transformers reads the header several times over, in Python, before its own bar appears.
+        # The header is read in Python, before transformers' own bar appears.
         print(f"opening {path.name} ({size / 1e6:.0f} MB of GGUF) takes a while", file=sys.stderr)
     gguf = {"gguf_file": path.name}
-    with contextlib.ExitStack() as links:
+    with contextlib.ExitStack() as links, parsed_once():
         directory = linked([path], links)
         with as_refusal(path):
             config = AutoConfig.from_pretrained(

@@ -17,6 +17,7 @@ from pianalysis import checks
 from pianalysis.extension import Extension
 
 _SUFFIX = "inv_freq"
+_FIXED = ("default", "linear", "llama3", "proportional", "yarn")  # the same at any length
 
 
 @contextmanager
@@ -75,6 +76,23 @@ def extended(model: torch.nn.Module, extension: Extension) -> Iterator[None]:
         # Backwards: a module with several layer types holds one rope_type, saved first unchanged.
         for module, name, value in reversed(before):
             setattr(module, name, value)
+
+
+def rotary_state(model: torch.nn.Module) -> tuple[Any, ...] | None:
+    """Return what the rotation depends on beside positions, to be compared.
+
+    None where the frequencies follow the length of the input, or no rotary embedding is found.
+    """
+    state: list[Any] = []
+    for module, prefix in _rotary_embeddings(model):
+        kind = module.rope_type
+        if isinstance(kind, Mapping):
+            kind = kind[prefix.removesuffix("_")]
+        if kind not in _FIXED:
+            return None
+        frequencies = getattr(module, prefix + _SUFFIX).detach().cpu()
+        state.append((frequencies.numpy().tobytes(), getattr(module, prefix + "attention_scaling")))
+    return tuple(state) or None
 
 
 def _install(module: Any, prefix: str, extension: Extension) -> None:

@@ -106,10 +106,11 @@ def gap_likelihood(
     gaps = units.listed("gaps", gaps, at_least=0, at_most=most)
     schemes = units.schemes(checkpoint, extensions)
     sha256 = units.sha256(tokens)
+    beginning = forward.Beginning(tokens[:prefix])
 
     def measure(gap: int) -> dict[str, Any]:
         positions = forward.positions(len(tokens), prefix, gap)
-        logits = forward.logits(checkpoint, tokens, positions, len(tokens) - prefix)[:-1]
+        logits = beginning.logits(checkpoint, [tokens], positions, len(tokens) - prefix)[0, :-1]
         following = torch.tensor(tokens[prefix + 1 :], device=logits.device)
         losses = torch.nn.functional.cross_entropy(logits, following, reduction="none")
         each = losses.double().cpu().numpy()

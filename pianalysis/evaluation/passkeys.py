@@ -250,13 +250,21 @@ def gap_passkey(
         for trial in range(trials)
     }
 
-    def measure(case: tuple[int, int]) -> dict[str, Any]:
-        prompt = prompts[case]
-        answer = prompt.tokens[prompt.answer_at :]
-        given = prompt.tokens[:-1]
-        positions = forward.positions(len(given), prompt.rest_at, case[0] - prompt.distance)
-        best = forward.logits(checkpoint, given, positions, len(answer)).argmax(-1).tolist()
-        return {"success": best == answer}
+    beginning = forward.Beginning(_common(list(prompts.values())))
+
+    def measure(group: list[tuple[int, int]]) -> list[dict[str, Any]]:
+        distance, first = group[0][0], prompts[group[0]]
+        answers = [prompts[case].tokens[first.answer_at :] for case in group]
+        given = [prompts[case].tokens[:-1] for case in group]
+        positions = forward.positions(len(given[0]), first.rest_at, distance - first.distance)
+        logits = beginning.logits(checkpoint, given, positions, len(answers[0]))
+        best = logits.argmax(-1).tolist()
+        return [{"success": a == b} for a, b in zip(best, answers, strict=True)]
+
+    alike: dict[Any, list[tuple[int, int]]] = {}
+    for case, prompt in prompts.items():
+        shape = (len(prompt.tokens), prompt.key_at, prompt.rest_at, prompt.answer_at)
+        alike.setdefault((case[0], shape), []).append(case)
 
     inputs = {
         (distance, trial): {
@@ -268,7 +276,9 @@ def gap_passkey(
         }
         for distance, trial in prompts
     }
-    answered = [unit["success"] for unit in units.run(checkpoint, schemes, inputs, measure, store)]
+    groups = list(alike.values())
+    results = units.run_groups(checkpoint, schemes, inputs, groups, measure, store)
+    answered = [unit["success"] for unit in results]
     successes = np.array(answered).reshape(len(schemes), len(distances), trials).sum(-1)
     rates = successes / trials
     return GapPasskey(
@@ -282,6 +292,16 @@ def gap_passkey(
         distance=np.array(distances * len(schemes)),
         successes=successes.ravel(),
     )
+
+
+def _common(prompts: list[Prompt]) -> list[int]:
+    """Return the tokens that all prompts begin with, at most up to the first key."""
+    length = 0
+    for column in zip(*(prompt.tokens[: prompt.key_at] for prompt in prompts), strict=False):
+        if len(set(column)) > 1:
+            break
+        length += 1
+    return prompts[0].tokens[:length]
 
 
 def shortest_distance(tokenizer: Any) -> int:

@@ -47,20 +47,45 @@ def run(
     ``cases`` maps what ``measure`` takes to all that the result depends on besides checkpoint and
     scheme.
     """
+    alone = [[case] for case in cases]
+    return run_groups(
+        checkpoint, schemes, cases, alone, lambda group: [measure(case) for case in group], store
+    )
+
+
+def run_groups(
+    checkpoint: Checkpoint,
+    schemes: Mapping[str, Extension | None],
+    cases: Mapping[Any, Mapping[str, Any]],
+    groups: Sequence[Sequence[Any]],
+    measure: Callable[[list[Any]], list[dict[str, Any]]],
+    store: Store | None,
+) -> Iterator[dict[str, Any]]:
+    """As ``run``, for cases that are measured together: those of a group that are not known.
+
+    Each case is a unit of its own in the store; results come group by group.
+    """
     known = {} if store is None else store
     model = checkpoint.model
     with tqdm(total=len(schemes) * len(cases), unit="unit", disable=None, leave=False) as bar:
         for label, extension in schemes.items():
             bar.set_description(label)
             scheme = [__version__, checkpoint.digest, str(model.dtype), described(extension)]
-            for case, inputs in cases.items():
-                named = json.dumps([*scheme, inputs], sort_keys=True)
-                key = hashlib.sha256(named.encode()).hexdigest()
-                if key not in known:
+            for group in groups:
+                keys = {case: _key([*scheme, cases[case]]) for case in group}
+                missing = [case for case, key in keys.items() if key not in known]
+                if missing:
                     with nullcontext() if extension is None else extended(model, extension):
-                        known[key] = measure(case)
-                yield known[key]
-                bar.update()
+                        results = measure(missing)
+                    for case, result in zip(missing, results, strict=True):
+                        known[keys[case]] = result
+                for key in keys.values():
+                    yield known[key]
+                    bar.update()
+
+
+def _key(inputs: Any) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def schemes(

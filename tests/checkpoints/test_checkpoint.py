@@ -176,6 +176,26 @@ def test_refused_sources(source, error, message):
         open_checkpoint(source)
 
 
+def test_a_gguf_file_is_parsed_once_and_the_library_is_left_as_it_was(tmp_path, monkeypatch):
+    import gguf
+
+    parsed = []
+
+    class Watched(gguf.GGUFReader):
+        def __init__(self, *arguments):
+            parsed.append(arguments)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Watched)
+    names = gguf.get_tensor_name_map
+    open_checkpoint(tiny_models.save_gguf(tmp_path / "tiny.gguf"))
+    assert len(parsed) == 1
+    other = open_checkpoint(tiny_models.save_gguf(tmp_path / "other.gguf", seed=1))
+    assert len(parsed) == 2
+    assert other.digest != open_checkpoint(tmp_path / "tiny.gguf").digest
+    assert (gguf.GGUFReader, gguf.get_tensor_name_map) == (Watched, names)
+
+
 def test_a_single_file_must_be_gguf(tiny):
     with pytest.raises(ValueError, match=r"must end in .gguf; else give its directory"):
         open_checkpoint(tiny / "model.safetensors")

@@ -153,7 +153,7 @@ def test_stored_units_are_not_measured_again(model, whole, tmp_path, monkeypatch
     assert main.main(arguments(model, tmp_path, *READINGS)) == 130
     assert {path.name for path in tmp_path.iterdir()} == {evaluate.PARTS}
     monkeypatch.undo()
-    monkeypatch.setattr("pianalysis.evaluation.forward.logits", None)
+    monkeypatch.setattr("pianalysis.evaluation.forward._pass", None)
     monkeypatch.setattr("pianalysis.evaluation.perplexity._loss", None)
     assert main.main(arguments(model, tmp_path, *READINGS)) == 0
     assert contents(tmp_path) == contents(whole)

@@ -105,7 +105,7 @@ def test_stored_units_are_not_measured_again(model, whole, tmp_path, monkeypatch
         raise AssertionError("measured again")
 
     monkeypatch.setattr("pianalysis.heads.measurement.visit_layers", never)
-    monkeypatch.setattr("pianalysis.evaluation.forward.logits", never)
+    monkeypatch.setattr("pianalysis.evaluation.forward._pass", never)
     assert main.main(arguments(model, tmp_path)) == 0
     assert contents(tmp_path) == contents(whole)
 

@@ -55,8 +55,9 @@ def test_without_a_gap_it_is_the_ordinary_likelihood(tiny, tokens):
 
 
 @pytest.mark.parametrize("scheme", [None, "PI x4"])
-def test_attention_across_a_gap_is_the_score_at_the_longer_span(scheme, tiny, tokens):
+def test_attention_across_a_gap_is_the_score_at_the_longer_span(scheme, tiny, tokens, monkeypatch):
     """Layer 0's attention, from transformers, against a'(s) of its own q and k at the new spans."""
+    monkeypatch.setattr(forward, "rotary_state", lambda _: None)  # one pass over the whole text
     model, gap, d = llama(attn_implementation="eager"), 1000, SPEC.head_dim
     seen = {}
     layer = model.model.layers[0].self_attn
@@ -114,6 +115,69 @@ def test_a_gap_equals_a_cached_prefix_and_moved_positions(tiny, tokens):
     assert abs(found.mean[1] - found.mean[0]) > 1e-3
 
 
+@pytest.mark.parametrize("scheme", [None, "PI x4"])
+def test_what_texts_begin_with_is_read_once(scheme, tiny, tokens, monkeypatch):
+    """Kept keys and values give what whole passes give, at every gap and for texts side by side."""
+    extensions = {} if scheme is None else {scheme: PI[scheme]}
+    passes, tails = [], forward._pass
+
+    def counted(checkpoint, texts, *rest, behind=0, **options):
+        passes.append((len(texts), len(texts[0]) - behind))
+        return tails(checkpoint, texts, *rest, behind=behind, **options)
+
+    monkeypatch.setattr(forward, "_pass", counted)
+    found = likelihood(tiny, tokens, [0, 7, 300], extensions=extensions)
+    assert set(passes) == {(1, TAIL)}
+    asked = {"distances": [400, 1000], "trials": 3, "fillers": 1, "extensions": extensions}
+    passes.clear()
+    read = passkeys.gap_passkey(tiny, **asked)
+    assert [count for count, _ in passes] == [3] * 2 * (1 + len(extensions))
+    monkeypatch.setattr(forward, "rotary_state", lambda _: None)
+    whole = likelihood(tiny, tokens, [0, 7, 300], extensions=extensions)
+    assert found.mean == pytest.approx(whole.mean, abs=1e-5)
+    assert passkeys.gap_passkey(tiny, **asked).csv() == read.csv()
+
+
+def test_a_batch_behind_a_beginning_is_each_text_alone(tiny, tokens):
+    other = [*tokens[:PREFIX], *tokens[:PREFIX:-1], tokens[PREFIX]]
+    positions = forward.positions(len(tokens), PREFIX, 90)
+    both = forward.Beginning(tokens[:PREFIX]).logits(tiny, [tokens, other], positions, 5)
+    for text, found in zip((tokens, other), both, strict=True):
+        alone = forward.logits(tiny, text, positions, 5)
+        np.testing.assert_allclose(found.numpy(), alone.numpy(), atol=1e-4)
+    assert (both[0] - both[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}},
+        {"sliding_window": 8},
+    ],
+)
+def test_keys_that_cannot_be_kept_are_read_again(change, tokens):
+    """Frequencies that follow the length, and caches that forget: the whole text is read."""
+    import transformers
+
+    def fresh():  # a dynamic embedding remembers the longest text it saw
+        model = llama(**change)
+        if "sliding_window" in change:
+            config = transformers.MistralConfig(**{**model.config.to_dict(), **change})
+            torch.manual_seed(0)
+            model = transformers.MistralForCausalLM(config).eval()
+        return model
+
+    for gap in (0, 60):
+        (mean,) = likelihood(checkpoint(fresh(), letters()), tokens, [gap]).mean
+        model = fresh()
+        positions = torch.tensor(forward.positions(len(tokens), PREFIX, gap))[None]
+        with torch.inference_mode():
+            given = {"position_ids": positions, "attention_mask": torch.ones_like(positions)}
+            logits = model(torch.tensor([tokens]), **given).logits[0]
+        each = losses(logits[PREFIX:-1], tokens[PREFIX + 1 :])
+        assert mean == pytest.approx(each.mean(), abs=1e-5)
+
+
 def test_extensions_are_applied_and_taken_out(tiny, tokens):
     found = likelihood(tiny, tokens, [0, 40], extensions=PI)
     assert found.scheme == ("as loaded", "as loaded", "PI x4", "PI x4")
@@ -145,7 +209,7 @@ def test_known_units_are_not_computed_again(tiny, tokens, monkeypatch):
     first = likelihood(tiny, tokens, [0, 40], extensions=PI, store=store)
     assert len(store) == 4
     store.update(json.loads(json.dumps(store)))  # what a file would give back
-    monkeypatch.setattr(forward, "logits", None)
+    monkeypatch.setattr(forward, "_pass", None)
     second = likelihood(tiny, tokens, [0, 40], extensions=PI, store=store)
     assert first.csv() == second.csv()
     # Whatever a result depends on makes another key: here the computation is asked for again.
@@ -170,17 +234,20 @@ class Reader(torch.nn.Module):
         self.tokenizer = letters()
 
     def forward(self, input_ids, position_ids, attention_mask, use_cache, logits_to_keep):
-        ids, positions = input_ids[0].tolist(), position_ids[0].tolist()
+        rows = zip(input_ids.tolist(), position_ids.tolist(), strict=True)
+        return SimpleNamespace(logits=torch.stack([self.read(*x, logits_to_keep) for x in rows]))
+
+    def read(self, ids, positions, logits_to_keep):
         assert sorted(positions) == positions
         text = "".join(self.tokenizer.decode([i]) if i else "?" for i in ids)  # one letter a token
         key_at = text.index("The pass key is ") + len("The pass key is ")
         asked_at = len(text) - logits_to_keep  # the space before the digits is the first answer
         span = positions[asked_at] - positions[key_at]
         answer = " " + text[key_at : key_at + 5] if span <= self.reach else " 00000"
-        logits = torch.zeros(1, len(ids), 260)
+        logits = torch.zeros(len(ids), 260)
         for i, letter in enumerate(answer):
-            logits[0, asked_at + i, self.tokenizer(letter)["input_ids"][0]] = 1.0
-        return SimpleNamespace(logits=logits[:, -logits_to_keep:])
+            logits[asked_at + i, self.tokenizer(letter)["input_ids"][0]] = 1.0
+        return logits[-logits_to_keep:]
 
 
 @pytest.mark.parametrize("bos", [False, True])
