@@ -33,7 +33,7 @@ def parsed_once() -> Iterator[None]:
     class Plain(reader):  # type: ignore[misc, valid-type]
         def _build_fields(self, offs: int, count: int) -> Any:
             # A view of numpy's own class: each slice of a memmap costs a call in Python.
-            self.data = np.asarray(self.data)
+            self.data: Any = np.asarray(self.data)
             return super()._build_fields(offs, count)
 
     with _ONE_OPENING:

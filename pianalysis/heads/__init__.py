@@ -6,6 +6,7 @@ from pianalysis.evaluation.likelihood import GapLikelihood, gap_likelihood
 from pianalysis.evaluation.passkeys import GapPasskey, gap_passkey
 from pianalysis.heads.capture import LayerHeads, visit_layers
 from pianalysis.heads.measurement import Measurement, measure
+from pianalysis.heads.permitted import PermittedScores, permitted_scores
 from pianalysis.heads.statistics import HeadStatistics, LayerStatistics, combine, layer_statistics
 from pianalysis.heads.summary import HeadSummary, summarise, worst_case_curve
 
@@ -18,6 +19,7 @@ __all__ = [
     "LayerHeads",
     "LayerStatistics",
     "Measurement",
+    "PermittedScores",
     "combine",
     "extended",
     "gap_likelihood",
@@ -25,6 +27,7 @@ __all__ = [
     "layer_statistics",
     "measure",
     "open_checkpoint",
+    "permitted_scores",
     "summarise",
     "visit_layers",
     "worst_case_curve",

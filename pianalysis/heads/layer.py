@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import ComplexArray, FloatArray, IntArray
+from pianalysis.bounds.average import expected_deviation, expected_square
 from pianalysis.bounds.interpolation import FORMS
-from pianalysis.heads import cells, sampled, search, sweep
+from pianalysis.heads import attention, beyond, cells, sampled, search, sweep
 from pianalysis.heads.capture import LayerHeads
 from pianalysis.rope.spec import RopeSpec, check_spec
 
@@ -23,8 +25,9 @@ _MOST_DRAWS = 1024
 class LayerStatistics:
     """One layer: the unit that can be stored and combined; it depends on no other layer.
 
-    ``table`` has a value for each head; ``pair_share`` is (heads, d/2); ``counts`` (quantities,
-    cells) and ``band_counts`` (bands, cells) hold what the quantiles over all heads are taken from.
+    ``table`` has a value for each head; ``pair_share`` and ``pair_largest``, the largest |h_j| of
+    each pair (logits), are (heads, d/2); ``counts`` (quantities, cells) and ``band_counts`` (bands,
+    cells) hold what the quantiles over all heads are taken from.
     """
 
     layer: int
@@ -34,6 +37,7 @@ class LayerStatistics:
     draws: int
     table: dict[str, FloatArray]
     pair_share: FloatArray
+    pair_largest: FloatArray
     counts: IntArray
     band_counts: IntArray
 
@@ -44,6 +48,7 @@ class LayerStatistics:
             "setting": np.array([self.layer, self.seed, self.tokens, self.draws]),
             "rope": np.array([spec.head_dim, spec.base, spec.context_window, spec.rotary_fraction]),
             "pair_share": self.pair_share,
+            "pair_largest": self.pair_largest,
             "counts": self.counts,
             "band_counts": self.band_counts,
             **{f"table.{name}": column for name, column in self.table.items()},
@@ -63,6 +68,7 @@ class LayerStatistics:
             draws=draws,
             table={name.removeprefix("table."): np.asarray(arrays[name], float) for name in names},
             pair_share=np.asarray(arrays["pair_share"], float),
+            pair_largest=np.asarray(arrays["pair_largest"], float),
             counts=np.asarray(arrays["counts"], np.int64),
             band_counts=np.asarray(arrays["band_counts"], np.int64),
         )
@@ -104,6 +110,15 @@ def layer_statistics(heads: LayerHeads, *, seed: int, draws: int = 1) -> LayerSt
     ``mass_own`` is the same at the true span. The causal context is the whole text up to the query,
     also in a layer that itself attends to a sliding window only.
 
+    *After the softmax*: Position Interpolation by 2 with the same q and k, at 64 seeded queries a
+    head (:mod:`pianalysis.heads.attention`). ``from_chords``, the total variation between its
+    attention and that of logits interpolated between trained spans, lies below
+    ``from_chords_bound``; ``from_unextended``, that between its attention and the unextended
+    model's, is a measurement which nothing here bounds.
+
+    *On average*: ``rms_...`` are root mean squares over the draws and the drawn spans of a range,
+    beside what independent phases with the head's own E|h_j|^2 would give.
+
     *Not included*: what a partly rotating head adds with its other dimensions, a constant in s.
 
     *Chord*: at s = n + 1/2, where Position Interpolation by 2 reads the score, with 0 <= n <= L - 2
@@ -130,13 +145,17 @@ def layer_statistics(heads: LayerHeads, *, seed: int, draws: int = 1) -> LayerSt
     counts = np.zeros((len(sampled.COUNTED), cells.CELLS), np.int64)
     edges = sampled.band_edges(heads.spec.context_window)
     bands = np.zeros((len(edges) - 1, cells.CELLS), np.int64)
-    tables, shares = [], []
+    tables, pairs, furthest = [], [], []
     for index, query in enumerate(queries):
         rng = np.random.default_rng([seed, heads.layer, index])
-        row, share = _head(heads, query, keys[index // group], draws, rng, counts, bands)
+        key = keys[index // group]
+        row, of_pairs = _head(heads, query, key, draws, rng, counts, bands)
         tables.append({"layer": heads.layer, "head": index, **row})
-        shares.append(share)
+        pairs.append(of_pairs)
+        m, n = int(row["beyond_query"]), int(row["beyond_key"])
+        furthest.append(heads.scaling * query[m] * key[n].conj())
     table = {name: np.array([row[name] for row in tables], dtype=float) for name in tables[0]}
+    table |= beyond.largest(heads.spec, np.array(furthest), table)
     return LayerStatistics(
         layer=heads.layer,
         spec=heads.spec,
@@ -144,7 +163,8 @@ def layer_statistics(heads: LayerHeads, *, seed: int, draws: int = 1) -> LayerSt
         tokens=queries.shape[1],
         draws=draws,
         table=table,
-        pair_share=np.array(shares),
+        pair_share=np.array([share for share, _ in pairs]),
+        pair_largest=np.array([largest for _, largest in pairs]),
         counts=counts,
         band_counts=bands,
     )
@@ -183,36 +203,51 @@ def _head(
     rng: np.random.Generator,
     counts: IntArray,
     bands: IntArray,
-) -> tuple[dict[str, float], FloatArray]:
-    """Return one head's row and pair shares; add its values to the counts."""
+) -> tuple[dict[str, float], tuple[FloatArray, FloatArray]]:
+    """Return one head's row, its pairs' shares and largest |h_j|; add its values to the counts."""
     spec, tokens = heads.spec, len(query)
     spans = sampled.draw_spans(spec.context_window, rng)
     at = np.repeat(np.arange(tokens), draws)
     to = rng.integers(0, at + 1)
+    asked = attention.draw_queries(tokens, spec.context_window, rng)
     log_sums = sweep.causal_log_sums(spec, heads.scaling * query, key, heads.softcap)
     blocks: list[dict[str, FloatArray]] = []
-    share, mass = np.zeros(spec.pairs), np.zeros(1 + len(sampled.ENDS))
+    share, moments, largest = np.zeros((3, spec.pairs))
+    mass, squares = np.zeros((2, 1 + len(sampled.ENDS)))
     for first in range(0, at.size, _ROWS):
         m, n = at[first : first + _ROWS], to[first : first + _ROWS]
         h = heads.scaling * query[m] * key[n].conj()
         columns = sampled.measure(spec, h, spans.chord)
         counts += cells.counts(np.column_stack([columns[name] for name in sampled.COUNTED]))
         bands += sampled.band_counts(spec, h, spans.bands)
-        share += sampled.ratio(np.abs(h).T, columns["total"]).sum(axis=1)
-        mass += sampled.moved_weights(
-            spec, h, (m - n).astype(float), log_sums[m], spans.mass, heads.softcap
-        ).sum(axis=0)
+        size = np.abs(h)
+        share += sampled.ratio(size.T, columns["total"]).sum(axis=1)
+        moments += np.square(size).sum(axis=0)
+        largest = np.maximum(largest, size.max(axis=0))
+        own = sampled.own_scores(spec, h, (m - n).astype(float))
+        scores = sweep.scores(spec, h, spans.mass)
+        mass += sampled.moved_weights(own, scores, log_sums[m], heads.softcap).sum(axis=0)
+        means = np.column_stack([np.square(own), sampled.range_means(np.square(scores))])
+        squares += means.sum(axis=0)
         blocks.append(columns)
     values = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     share, mass = share / at.size, mass / at.size
     slow = spec.wavelengths > spec.context_window
     row = {"base": spec.base, "scaling": heads.scaling, "softcap": heads.softcap or 0.0}
     row |= _row(values, at, to)
-    row |= dict(zip(("mass_own", *(f"mass_{end}" for end in sampled.ENDS)), mass, strict=True))
+    ends = ("own", *sampled.ENDS)
+    row |= {f"mass_{end}": value for end, value in zip(ends, mass, strict=True)}
+    row |= {f"rms_{end}": math.sqrt(x / at.size) for end, x in zip(ends, squares, strict=True)}
+    typical = np.sqrt(moments / at.size)
+    row["rms_predicted"] = math.sqrt(float(expected_square(spec, 0.0, typical)))
+    row["rms_deviation"] = math.sqrt(values["deviation_square"].mean())
+    row["rms_deviation_predicted"] = float(expected_deviation(spec, 0.5, typical))
+    moved = attention.shifts(spec, heads.scaling * query, key, asked, heads.softcap)
+    row |= attention.row(moved)
     row |= {"main_pair": int(share.argmax()), "main_share": share.max()}
     row["slow_share"] = share[slow].sum()
     row |= search.search(spec, heads.scaling * query, key)
-    return row, share
+    return row, (share, largest)
 
 
 def _row(values: Mapping[str, FloatArray], at: IntArray, to: IntArray) -> dict[str, float]:
@@ -233,4 +268,6 @@ def _row(values: Mapping[str, FloatArray], at: IntArray, to: IntArray) -> dict[s
     row["witness_span"] = values["chord_span"][worst]
     row["witness_deviation"] = values["deviation"][worst]
     row["witness_bound"] = values["paper_bound"][worst]
+    furthest = int(values["peak_2"].argmax())
+    row |= {"beyond_query": at[furthest], "beyond_key": to[furthest]}
     return row

@@ -22,7 +22,10 @@ from pianalysis.evaluation.passkeys import GapPasskey, gap_passkey, shortest_dis
 from pianalysis.evaluation.units import Store
 from pianalysis.extension import Extension
 from pianalysis.extension.registry import AS_LOADED
+from pianalysis.heads.attention import SHIFTS
 from pianalysis.heads.capture import LayerHeads, visit_layers
+from pianalysis.heads.permitted import PermittedScores, permitted_scores
+from pianalysis.heads.sampled import ENDS
 from pianalysis.heads.statistics import (
     HeadStatistics,
     HeadTable,
@@ -40,9 +43,10 @@ _GAP_TEXT = 1024  # tokens read across a gap, at most: half before it, half behi
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The records of one checkpoint; ``curve`` is None where the window is too long for it."""
+    """The records of one checkpoint; ``curve`` and ``permitted`` are None where L is too long."""
 
     statistics: HeadStatistics
+    permitted: PermittedScores | None
     curve: WorstCaseCurve | None
     likelihood: GapLikelihood
     passkey: GapPasskey
@@ -86,8 +90,10 @@ def measure(
     if len(tokens) < 8:
         raise ValueError(f"tokens must hold at least 8, got {len(tokens)}")
     text = list(tokens[:_GAP_TEXT])
+    statistics = head_statistics(checkpoint, tokens, draws=draws, seed=seed, store=store)
     return Measurement(
-        statistics=head_statistics(checkpoint, tokens, draws=draws, seed=seed, store=store),
+        statistics=statistics,
+        permitted=permitted_scores(statistics),
         curve=_curve(spec),
         likelihood=gap_likelihood(
             checkpoint,
@@ -119,7 +125,7 @@ def head_statistics(
     that does not rotate has no statistics.
     """
     setting = {
-        "kind": "statistics",
+        "kind": "statistics, softmax and averages",
         "tokens": units.sha256(tokens),
         "draws": checks.whole("draws", draws),
         "seed": checks.whole("seed", seed, at_least=0),
@@ -194,11 +200,19 @@ def records(measurement: Measurement) -> dict[str, Record]:
     bounds = [f"{form}_{what}" for form in FORMS for what in ("bound_max", "violations", "ratio")]
     searched = [f"found_{what}" for what in ("ratio", "deviation", "bound", "query", "key", "span")]
     growth = ("limit_median", "growth_median", "growth_limit", "growth_max")
-    return {
+    softmax = [f"{name}_{level}" for name in SHIFTS for level in ("median", "p95", "max")]
+    average = [f"rms_{end}" for end in ("own", *ENDS, "predicted")]
+    average += ["rms_deviation", "rms_deviation_predicted"]
+    written: dict[str, Record] = {
         "heads_map": statistics,
         "heads_bands": statistics.bands,
         "heads_bounds": chosen("deviation_max", *bounds, *searched),
         "heads_growth": chosen(*growth, curve=measurement.curve),
+        "heads_softmax": chosen(*softmax, "from_chords_ratio"),
+        "heads_average": chosen(*average),
         "heads_likelihood": measurement.likelihood,
         "heads_passkey": measurement.passkey,
     }
+    if measurement.permitted is not None:
+        written["heads_permitted"] = measurement.permitted
+    return written

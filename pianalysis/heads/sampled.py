@@ -79,6 +79,7 @@ def measure(spec: RopeSpec, h: ComplexArray, chord_spans: FloatArray) -> dict[st
             columns[f"excess_{end}"] = high[:, index] - high[:, 0]
     gaps = np.abs(sweep.scores(spec, h * half_bend(spec), chord_spans))
     columns["deviation"] = gaps.max(axis=1)
+    columns["deviation_square"] = np.square(gaps).mean(axis=1)
     columns["chord_span"] = chord_spans[gaps.argmax(axis=1)]
     for form in FORMS:
         bound = interpolation_bound(spec, 0.5, h, form=form)
@@ -101,29 +102,35 @@ def half_bend(spec: RopeSpec) -> FloatArray:
 
 
 def moved_weights(
-    spec: RopeSpec,
-    h: ComplexArray,
-    true_span: FloatArray,
-    log_sum: FloatArray,
-    spans: FloatArray,
-    softcap: float | None,
+    own: FloatArray, scores: FloatArray, log_sum: FloatArray, softcap: float | None
 ) -> FloatArray:
     r"""Return each draw's softmax weight at its true span and averaged over each range, (rows, 5).
 
     With w the weight at the true span and log Z the log-sum-exp of all causal logits of the query,
     the other keys hold (1 - w) Z, and at span s the key has the weight
-    :math:`e^{l(s)} / ((1 - w) Z + e^{l(s)})`.
+    :math:`e^{l(s)} / ((1 - w) Z + e^{l(s)})`. ``own`` (rows,) are the scores at the true spans,
+    ``scores`` (rows, spans) those at the drawn ones.
     """
-    turn = phases.rotations(spec, true_span)
-    own = np.exp(np.minimum(_capped((h * turn).real.sum(axis=1), softcap) - log_sum, 0.0))
-    logits = _capped(sweep.scores(spec, h, spans), softcap)
-    away = np.minimum(log_sum[:, None] - logits, _LARGEST_EXPONENT)
-    weight = 1.0 / (1.0 + (1.0 - own)[:, None] * np.exp(away))
-    means = weight.reshape(len(h), len(sweep.RANGES), MASS_SPANS).mean(axis=2)
-    return np.column_stack([own, means])
+    kept = np.exp(np.minimum(capped(own, softcap) - log_sum, 0.0))
+    away = np.minimum(log_sum[:, None] - capped(scores, softcap), _LARGEST_EXPONENT)
+    weight = 1.0 / (1.0 + (1.0 - kept)[:, None] * np.exp(away))
+    return np.column_stack([kept, range_means(weight)])
 
 
-def _capped(logits: FloatArray, softcap: float | None) -> FloatArray:
+def own_scores(spec: RopeSpec, h: ComplexArray, spans: FloatArray) -> FloatArray:
+    """Return a(s) of each row at its own span, (rows,)."""
+    out: FloatArray = (h * phases.rotations(spec, spans)).real.sum(axis=1)
+    return out
+
+
+def range_means(values: FloatArray) -> FloatArray:
+    """Return the mean over the drawn spans of each range, (rows, 4)."""
+    out: FloatArray = values.reshape(len(values), len(sweep.RANGES), MASS_SPANS).mean(axis=2)
+    return out
+
+
+def capped(logits: FloatArray, softcap: float | None) -> FloatArray:
+    """Return the logits after the softcap, where a layer has one."""
     return logits if softcap is None else softcap * np.tanh(logits / softcap)
 
 

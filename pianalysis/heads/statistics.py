@@ -56,7 +56,24 @@ MEANINGS = {
     "mass_K": "mean softmax weight of the same key at the spans of the range that ends at K L",
     "main_pair": "pair index j with the largest mean share of sum |h|, and that share",
     "slow_share": "mean share of sum |h| on pairs with a wavelength above L",
-    "softcap": "of the logits, 0 for none; enters mass_K only",
+    "softcap": "of the logits, 0 for none; enters mass_K and what stands after the softmax",
+    "beyond": "the pair and span of the largest a(s), L <= s < 2L, and that score, logits",
+    "ceiling": "closed-form worst case at that span under the head's own limits: |a(n)| at most "
+    "max(-dip_1_min, peak_1_max) for n < L, |h_j| at most coefficient_max; logits",
+    "rms_own": "root mean square of a at the true spans, logits",
+    "rms_K": "the same at the drawn spans of the range that ends at K L",
+    "rms_predicted": "what independent phases give at every span: (sum_j E|h_j|^2 / 2)^(1/2)",
+    "rms_deviation": "root mean square of a - chord at the half-integer spans drawn, logits",
+    "rms_deviation_predicted": "what independent phases give for it",
+    "logit_move": "largest |PI's logit - logit on the chord| of a query, PI by 2",
+    "delta_FORM": "largest bound of that form on it over the query's keys, logits",
+    "from_chords": "total variation: PI's attention against that of logits on the chords between "
+    "trained spans; bounded",
+    "from_chords_bound": "tanh(delta_magnitude / 2), above from_chords",
+    "from_chords_weighted_bound": "tanh(delta_weighted / 2), above both",
+    "from_chords_ratio": "largest from_chords / from_chords_bound",
+    "from_unextended": "total variation: PI's attention against the unextended model's; "
+    "measured, no bound holds for it",
 }
 
 
@@ -112,7 +129,8 @@ class HeadStatistics(HeadTable):
     """Every head of a checkpoint: ``table`` has the columns, a row for each layer and head.
 
     ``meanings`` says what each column is; a suffix _median, _p95, _max (of dips _median, _p05,
-    _min) names the statistic over the head's draws. ``pair_share`` is (heads, d/2).
+    _min) names the statistic over the head's draws, after the softmax over its drawn queries.
+    ``pair_share`` and ``pair_largest`` are (heads, d/2).
     """
 
     context_window: int
@@ -126,6 +144,7 @@ class HeadStatistics(HeadTable):
     ranges: tuple[tuple[int, int], ...]
     meanings: dict[str, str]
     pair_share: FloatArray
+    pair_largest: FloatArray
     overall: Quantiles
     bands: ScoreBands
 
@@ -167,6 +186,7 @@ def combine(layers: Iterable[LayerStatistics]) -> HeadStatistics:
         ranges=sweep.RANGES,
         meanings=MEANINGS,
         pair_share=np.concatenate([part.pair_share for part in parts]),
+        pair_largest=np.concatenate([part.pair_largest for part in parts]),
         overall=_overall(np.sum([part.counts for part in parts], axis=0), table),
         bands=_bands(np.sum([part.band_counts for part in parts], axis=0), window),
     )

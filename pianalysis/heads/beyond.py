@@ -1,0 +1,45 @@
+"""A head's largest score just beyond the window, and the closed-form ceiling of its own limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pianalysis.arrays import ComplexArray, FloatArray
+from pianalysis.bounds.worst_case.case import holds
+from pianalysis.bounds.worst_case.closed_form import worst_case_bound
+from pianalysis.heads import sweep
+from pianalysis.rope.spec import RopeSpec
+
+
+def largest(
+    spec: RopeSpec, h: ComplexArray, table: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """Return span and value of the largest a(s) with L <= s < 2L of each row, and its ceiling.
+
+    ``h`` (heads, d/2) holds the draw of each head that goes furthest; ``table`` its limits.
+    """
+    window = spec.context_window
+    spans = np.arange(window, 2.0 * window)
+    scores = sweep.scores(spec, h, spans)
+    at = scores.argmax(axis=1)
+    size = np.maximum(-table["dip_1_min"], table["peak_1_max"])
+    heads = zip(spans[at], table["coefficient_max"], size, strict=True)
+    return {
+        "beyond_span": spans[at],
+        "beyond_score": scores[np.arange(len(h)), at],
+        "ceiling": np.array([ceiling(spec, span, most, limit) for span, most, limit in heads]),
+    }
+
+
+def ceiling(spec: RopeSpec, span: float, max_coefficient: float, limit: float) -> float:
+    """Return a bound on |a(s)| where |a(n)| <= limit in the window and |h_j| <= max_coefficient.
+
+    The closed form without updates; where the window is too long for it, all terms in phase.
+    """
+    in_phase = float(max_coefficient) * spec.pairs
+    if limit <= 0.0 or not holds(spec):
+        return in_phase
+    relative = max_coefficient / limit
+    return min(in_phase, limit * float(worst_case_bound(spec, span, max_coefficient=relative)))
