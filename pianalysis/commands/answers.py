@@ -48,6 +48,20 @@ def answers(spec: RopeSpec, target: int, logit_scale: float) -> dict[str, float 
     }
 
 
+def rounded_up(value: float) -> str:
+    """Return six digits, rounded up: a bound that is rounded down is none.
+
+    Examples
+    --------
+    >>> rounded_up(34.53715001), rounded_up(0.0)
+    ('34.5372', '0')
+    """
+    if value <= 0.0:
+        return f"{value:.6g}"
+    step = 10.0 ** (math.floor(math.log10(value)) - 5)
+    return f"{math.ceil(value / step) * step:.6g}"
+
+
 def rows(found: dict[str, float | None]) -> list[tuple[str, str]]:
     """Return the answers as lines of a report."""
 
@@ -56,12 +70,8 @@ def rows(found: dict[str, float | None]) -> list[tuple[str, str]]:
         return missing if value is None else f"{value:.6g}"
 
     def ceiling(name: str) -> str:
-        """Round up: a bound that is rounded down is none."""
         value = found[name]
-        if value is None:
-            return number(name)
-        step = 10.0 ** (math.floor(math.log10(value)) - 5)
-        return f"{math.ceil(value / step) * step:.6g}"
+        return number(name) if value is None else rounded_up(value)
 
     return [
         ("WORST CASE at L' - 1, |a(n)| <= 1 in L", "at most, for max|h| = 1, proved"),

@@ -10,6 +10,7 @@ from pianalysis.bounds.certified.first import first_span_below
 from pianalysis.bounds.extrapolation import extrapolation_bound
 from pianalysis.bounds.interpolation import adjacent_contrast, interpolation_bound
 from pianalysis.bounds.ratio import bound_ratio
+from pianalysis.commands import measured_heads
 from pianalysis.commands.answers import answers
 from pianalysis.commands.answers import rows as answer_rows
 from pianalysis.commands.layers import layer_kinds, layer_table
@@ -28,9 +29,11 @@ class Report(Record):
     """What the theory says of one model extended to ``target``, all for max|h_j| = 1.
 
     Scores are before the model's own multiplier, ``logit_scale``, which turns them into logits.
-    ``scheme`` is what the config asks for at the target, beside which ``contrast`` has Position
-    Interpolation; None for a preset or a config without a scheme. ``layers`` are the kinds of
-    decoder layers, ``reader`` and ``notices`` say who read the config and what it said in passing.
+    ``heads`` are the same answers for trained heads that ``pianalysis heads`` measured, in logits;
+    None where no folder of theirs was named. ``scheme`` is what the config asks for at the target,
+    beside which ``contrast`` has Position Interpolation; None for a preset or a config without a
+    scheme. ``layers`` are the kinds of decoder layers, ``reader`` and ``notices`` say who read the
+    config and what it said in passing.
     """
 
     model: str
@@ -51,11 +54,13 @@ class Report(Record):
     reader: str | None
     notices: list[str]
     answers: dict[str, float | None]
+    heads: dict[str, Any] | None
 
 
-def build(model: str, read: NamedModel, target: int) -> Report:
-    """Compute the report of a model at a target window."""
+def build(model: str, read: NamedModel, target: int, folder: str | None = None) -> Report:
+    """Compute the report of a model at a target window, with its heads measured in ``folder``."""
     spec = read.spec
+    trained_heads = None if folder is None else measured_heads.read(folder, spec)
     extension = read.with_base(PositionInterpolation(spec, target))
     target = extension.target
     waves = spec.wavelengths
@@ -103,6 +108,7 @@ def build(model: str, read: NamedModel, target: int) -> Report:
         reader=None if read.facts is None else read.facts.reader,
         notices=[] if read.facts is None else list(read.facts.notices),
         answers=answers(spec, target, read.logit_scale),
+        heads=None if trained_heads is None else trained_heads.answers(target),
     )
 
 
@@ -171,6 +177,8 @@ def table(report: Report) -> str:
         ("  fastest pair keeps", f"{100 * report.contrast['fastest_pair_kept']:.2f}%"),
         *answer_rows(report.answers),
     ]
+    if report.heads is not None:
+        rows += measured_heads.rows(report.heads)
     own = report.scheme
     if own is not None:
         factor = f"attention factor {own['attention_factor']:.6g}"
@@ -190,12 +198,19 @@ def table(report: Report) -> str:
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    add_model_command(
+    command = add_model_command(
         commands,
         "report",
         run,
         summary="bounds, ratios, first span with B < d and wavelengths of one model",
-        description="Print the bounds of one model extended to a target window, for max|h| = 1.",
+        description="Print the bounds of one model extended to a target window, for max|h| = 1; "
+        "with --heads also the worst case, the shift of attention and the averages for the limits "
+        "of its own trained heads.",
+    )
+    command.add_argument(
+        "--heads",
+        metavar="FOLDER",
+        help="what `pianalysis heads` wrote of the same model: adds the answers for its heads",
     )
 
 
@@ -209,5 +224,5 @@ def run(options: Any) -> str:
         layer_type=options.layer_type,
         base=options.base,
     )
-    report = build(options.model, read, options.target)
+    report = build(options.model, read, options.target, options.heads)
     return report.json().rstrip() if options.json else table(report)

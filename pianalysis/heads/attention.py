@@ -64,13 +64,14 @@ def shifts(
     at an even one it reads a trained span itself. A softcap moves no two logits further apart.
     """
     tokens = len(keys)
+    turns = at.astype(np.float64), np.arange(tokens, dtype=np.float64)
     span = at[:, None] - np.arange(tokens)
     causal, odd = span >= 0, span % 2 == 1
 
     def logits(step: float, weights: FloatArray | float = 1.0) -> FloatArray:
-        turned = queries[at] * weights * phases.rotations(spec, step * at)
-        seen = keys * phases.rotations(spec, step * np.arange(float(tokens)))
-        return np.asarray((turned @ seen.conj().T).real)
+        asked, seen = (phases.rotations(spec, step * turn) for turn in turns)
+        product = (queries[at] * weights * asked) @ (keys * seen).conj().T
+        return np.asarray(product.real)
 
     between = logits(1.0 / FACTOR)
     chords = np.where(odd, logits(1.0 / FACTOR, np.cos(spec.frequencies / 2.0)), between)

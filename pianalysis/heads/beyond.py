@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pianalysis.arrays import ComplexArray, FloatArray
-from pianalysis.bounds.worst_case.case import holds
-from pianalysis.bounds.worst_case.closed_form import worst_case_bound
+from pianalysis.bounds.worst_case.head_limits import ceiling
 from pianalysis.heads import sweep
 from pianalysis.rope.spec import RopeSpec
 
@@ -31,15 +30,3 @@ def largest(
         "beyond_score": scores[np.arange(len(h)), at],
         "ceiling": np.array([ceiling(spec, span, most, limit) for span, most, limit in heads]),
     }
-
-
-def ceiling(spec: RopeSpec, span: float, max_coefficient: float, limit: float) -> float:
-    """Return a bound on |a(s)| where |a(n)| <= limit in the window and |h_j| <= max_coefficient.
-
-    The closed form without updates; where the window is too long for it, all terms in phase.
-    """
-    in_phase = float(max_coefficient) * spec.pairs
-    if limit <= 0.0 or not holds(spec):
-        return in_phase
-    relative = max_coefficient / limit
-    return min(in_phase, limit * float(worst_case_bound(spec, span, max_coefficient=relative)))

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pianalysis.arrays import FloatArray
-from pianalysis.bounds.worst_case.case import holds, worst_case_score
+from pianalysis.bounds.worst_case.case import holds
 from pianalysis.bounds.worst_case.closed_form import worst_case_bound
+from pianalysis.bounds.worst_case.head_limits import LEAST, permitted_score
 from pianalysis.heads.statistics import HeadStatistics
 from pianalysis.records import Record
 from pianalysis.records import columns as as_columns
@@ -21,7 +22,6 @@ from pianalysis.rope.spec import RopeSpec
 
 MOST_HEADS = 32  # solved exactly: one a layer, of as many layers, evenly spread
 UPDATES = 5  # of the closed form's weights
-_LEAST = 1e-6  # the smallest limit that the programme takes; a larger one stays a bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +116,20 @@ def _furthest(statistics: HeadStatistics) -> list[int]:
     layers = np.unique(table["layer"])
     if layers.size > MOST_HEADS:
         layers = layers[np.linspace(0, layers.size - 1, MOST_HEADS).round().astype(int)]
-    growth = table["beyond_score"] / np.maximum(table["peak_1_max"], _LEAST)
+    growth = table["beyond_score"] / np.maximum(table["peak_1_max"], LEAST)
     return [int(np.where(table["layer"] == layer, growth, -np.inf).argmax()) for layer in layers]
 
 
 def _solved(statistics: HeadStatistics, row: int) -> dict[str, float]:
     spec = head_spec(statistics, row)
     head = {name: float(column[row]) for name, column in statistics.table.items()}
-    low, high = min(head["dip_1_min"], -_LEAST), max(head["peak_1_max"], _LEAST)
+    low, high = head["dip_1_min"], head["peak_1_max"]
     most, size, span = head["coefficient_max"], max(-low, high), head["beyond_span"]
-    one = worst_case_score(spec, span, max_coefficient=most, trained=(low, high))
-    two = worst_case_score(spec, span, max_coefficient=most, trained=(-size, size))
+    one = permitted_score(spec, span, most, low, high)
+    two = permitted_score(spec, span, most, -size, size)
     pairs = statistics.pair_largest[row]
     # A pair that is nowhere used would ask for a limit of 0: a tiny one is a bound as well.
-    limits = np.maximum(pairs, _LEAST * most) / size
+    limits = np.maximum(pairs, LEAST * most) / size
     in_phase = float(pairs.sum())
     pairwise = size * float(worst_case_bound(spec, span, max_coefficient=limits, updates=UPDATES))
     return {

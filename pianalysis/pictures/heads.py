@@ -10,7 +10,7 @@ import numpy as np
 from pianalysis.arrays import FloatArray
 from pianalysis.heads.statistics import HeadStatistics
 from pianalysis.heads.summary import WorstCaseCurve
-from pianalysis.pictures import frame, marks, style
+from pianalysis.pictures import frame, limits, marks, style
 from pianalysis.records import Record
 
 if TYPE_CHECKING:
@@ -131,14 +131,19 @@ def figures(records: Mapping[str, Record]) -> dict[str, Figure]:
     """Return file stem -> picture, drawn from ``heads.measurement.records``."""
     drawn: Mapping[str, Any] = records
     statistics = drawn["heads_map"]
-    return {
+    out = {
         "heads_map": head_map(statistics),
         "heads_bands": score_fan(statistics),
         "heads_bounds": deviation_against_bounds(statistics),
         "heads_growth": growth_against_worst_case(statistics, drawn["heads_growth"].curve),
+        "heads_softmax": limits.softmax_picture(drawn["heads_softmax"]),
+        "heads_average": limits.average_picture(drawn["heads_average"]),
         "heads_likelihood": likelihood_picture(drawn["heads_likelihood"]),
         "heads_passkey": passkey_picture(drawn["heads_passkey"]),
     }
+    if "heads_permitted" in drawn:
+        out["heads_permitted"] = limits.permitted_picture(drawn["heads_permitted"])
+    return out
 
 
 def likelihood_picture(record: GapLikelihood) -> Figure:

@@ -8,7 +8,8 @@ from scipy.optimize import linprog, minimize_scalar
 from tiny import HEADS, SCALING, synthetic
 
 import pianalysis as pia
-from pianalysis.heads import attention, beyond, permitted, sampled, statistics
+from pianalysis.bounds.worst_case import head_limits
+from pianalysis.heads import attention, permitted, sampled, statistics
 
 SPEC, WINDOW = HEADS, 13
 THETA = [SPEC.base ** (-2 * j / 6) for j in range(3)]
@@ -234,7 +235,7 @@ def test_permitted_scores_against_a_linear_programme(rng):
 def test_a_window_too_long_is_held_by_what_is_in_phase(rng, monkeypatch):
     layer = synthetic(rng)
     plain = statistics.combine([statistics.layer_statistics(layer, seed=0)])
-    monkeypatch.setattr(beyond, "holds", lambda _: False)
+    monkeypatch.setattr(head_limits, "holds", lambda _: False)
     monkeypatch.setattr(permitted, "holds", lambda _: False)
     measured = statistics.combine([statistics.layer_statistics(layer, seed=0)])
     assert measured.table["ceiling"] == pytest.approx(3 * measured.table["coefficient_max"])

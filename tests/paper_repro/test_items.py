@@ -10,6 +10,7 @@ import pytest
 
 from paper_repro import committed, ledger, runner
 from paper_repro.items import fig2
+from pianalysis.heads.permitted import PermittedScores
 from pianalysis.pictures import style
 from pianalysis.records import Record
 
@@ -134,10 +135,15 @@ def test_claims_on_real_heads_follow_from_the_record():
     rows = about["overall"]
     overall = Overall(tuple(rows["quantity"]), np.array(rows["median"]), np.array(rows["p95"]))
     heads = Heads(table, overall, about["tokens"], about["pairs"], about["chord_spans"])
-    claims = item.claims({"heads_map": heads})
+    own = {**committed.columns("heads_permitted"), **committed.summary("heads_permitted")}
+    permitted = PermittedScores(
+        **{f.name: own[f.name] for f in dataclasses.fields(PermittedScores)}
+    )
+    records = {"heads_map": heads, "heads_permitted": permitted}
+    claims = item.claims(records)
     recorded = [claim for claim in ledger.read(committed.FOLDER) if claim.item == "real_heads"]
     assert perturb.said(claims) == perturb.said(recorded)
-    assert perturb.unmoved(item, {"heads_map": heads}, claims) == set()
+    assert perturb.unmoved(item, records, claims) == set()
 
 
 def test_a_verdict_that_is_a_constant_is_seen(monkeypatch):

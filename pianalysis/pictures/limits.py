@@ -1,0 +1,139 @@
+"""Heads against their own limits, after the softmax and on average; each saves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pianalysis.arrays import FloatArray
+from pianalysis.pictures import frame, marks, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pianalysis.heads.measurement import HeadColumns
+    from pianalysis.heads.permitted import PermittedScores
+
+_SPREAD = 0.24  # of a layer's points of several series, in layers
+
+
+def permitted_picture(record: PermittedScores) -> Figure:
+    """Draw, for one head a layer, its largest score beyond the window below what is permitted."""
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.1)
+    marks.curves(
+        record.layer,
+        {
+            "permitted: |a(n)| up to max(l, u)": record.two_sided,
+            "permitted: a(n) from -l to u": record.one_sided,
+            "permitted: |h| of each pair limited too": record.pairwise,
+            "observed, L to 2L": record.observed,
+            "largest trained score u": record.high,
+        },
+        ax=ax,
+        xlabel="layer (of each the head that goes furthest beyond u)",
+        ylabel="score (logits)",
+        title="What heads do beyond the window, and what their own limits permit",
+        logy=True,
+        marker="o",
+        legend=None,
+    )
+    return frame.shared_legend(figure, rows=2)
+
+
+def softmax_picture(record: HeadColumns) -> Figure:
+    """Draw the bounded distance against its bound, and beside it the one that has no bound."""
+    table = record.table
+    figure, (left, right) = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.4)
+    levels = {"median of a head's queries": "median", "largest": "max"}
+    marks.scatter(
+        {
+            label: (table[f"from_chords_bound_{level}"], table[f"from_chords_{level}"])
+            for label, level in levels.items()
+        },
+        ax=left,
+        xlabel=r"bound tanh($\delta$/2)",
+        ylabel="measured total variation",
+        title="Bounded: PI against the chords",
+        legend=None,
+    )
+    with style.applied():
+        left.axline((0.1, 0.1), (0.2, 0.2), color=style.GREY, linestyle="--", linewidth=0.8)
+        left.annotate(
+            "measured = bound",
+            (0.02, 0.02),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7,
+            color=style.BLACK,
+        )
+    _by_layer(
+        table["layer"],
+        {
+            "against the unextended model: no bound": table["from_unextended_median"],
+            "against the chords: bounded": table["from_chords_median"],
+        },
+        ax=right,
+        ylabel="median total variation",
+        title="Measured: PI's attention",
+    )
+    right.set_yscale("log")
+    for ax in (left, right):
+        frame.legend_below(ax)
+    return figure
+
+
+def average_picture(record: HeadColumns) -> Figure:
+    """Draw measured over predicted root mean squares of every head, by layer."""
+    table = record.table
+    figure, (left, right) = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.2)
+    _by_layer(
+        table["layer"],
+        {
+            "a(s) at the spans of the text": _ratio(table, "rms_own", "rms_predicted"),
+            "a(s) anywhere in the window": _ratio(table, "rms_1", "rms_predicted"),
+        },
+        ax=left,
+        ylabel="root mean square, measured / predicted",
+        title="Trained spans: phases are tied",
+    )
+    _by_layer(
+        table["layer"],
+        {
+            "a(s), L to 2L": _ratio(table, "rms_2", "rms_predicted"),
+            "a - chord, mid-cell": _ratio(table, "rms_deviation", "rms_deviation_predicted"),
+        },
+        ax=right,
+        ylabel="",
+        title="Beyond them and off the chord: hardly",
+    )
+    right.sharey(left)
+    left.set_yscale("log")
+    frame.plain_ticks(left, "y", [0.25, 0.5, 1.0, 2.0])
+    for ax in (left, right):
+        with style.applied():
+            ax.axhline(1.0, color=style.BLACK, linestyle="--", linewidth=0.8)
+        frame.legend_below(ax)
+    return figure
+
+
+def _ratio(table: Mapping[str, FloatArray], top: str, bottom: str) -> FloatArray:
+    """Return measured over predicted, NaN for a head whose prediction is 0."""
+    out: FloatArray = np.full(table[top].shape, np.nan)
+    np.divide(table[top], table[bottom], out=out, where=table[bottom] > 0.0)
+    return out
+
+
+def _by_layer(
+    layer: FloatArray, series: Mapping[str, FloatArray], *, ax: Axes, ylabel: str, title: str
+) -> None:
+    """Draw a point a head above its layer, series side by side, told apart by marker too."""
+    places = np.linspace(-_SPREAD, _SPREAD, len(series))
+    with style.applied():
+        for index, (label, values) in enumerate(series.items()):
+            look: dict[str, Any] = {"color": style.CYCLE[index], "marker": marks.MARKERS[index]}
+            ax.scatter(layer + places[index], values, s=6, linewidth=0, label=label, **look)
+    frame.finish(ax, xlabel="layer", ylabel=ylabel, title=title)
