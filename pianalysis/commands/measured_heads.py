@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -28,11 +29,7 @@ _NEEDED = (
     "coefficient_max",
     "dip_1_min",
     "peak_1_max",
-    "beyond_span",
-    "beyond_score",
-    "ceiling",
     "delta_magnitude_max",
-    "from_chords_bound_max",
     "rms_predicted",
     "rms_deviation_predicted",
 )
@@ -111,37 +108,35 @@ def read(folder: str, spec: RopeSpec) -> MeasuredHeads:
     ------
     ValueError
         Naming ``heads``, the rule and the value: no folder, a file that is missing or is no record
-        of the statistics, another rotary dimension, window or base, numbers that contradict one
-        another as in a record that was changed by hand.
+        of the statistics, another rotary dimension, window or base, a table that is not the one
+        the record was written with.
     """
     place = Path(folder)
     if not place.is_dir():
         _refuse("heads must be a folder that `pianalysis heads` wrote", folder)
     summary = _summary(place / f"{STEM}.json")
-    table = _table(place / f"{STEM}.csv")
+    text = _text(place / f"{STEM}.csv")
     for name, own, theirs in (
         ("rotary dimension", spec.rotary_dim, summary["rotary_dim"]),
         ("context window", spec.context_window, summary["context_window"]),
     ):
         if own != theirs:
             _refuse(f"heads must be of this model, of {name} {own}", theirs)
-    largest = np.array(summary["pair_largest"], dtype=float)
-    _check(table, largest)
+    if hashlib.sha256(text.encode()).hexdigest() != summary.get("table_sha256"):
+        _refuse(f"heads must hold {STEM}.csv as {STEM}.json was written with it", "another table")
+    table = _table(text)
     rows = table["base"] == spec.base
     if not rows.any():
         _refuse(f"heads must be of this model, of base {spec.base:g}", f"{table['base'][0]:g}")
     kept = {name: column[rows] for name, column in table.items()}
-    found = MeasuredHeads(folder, spec, int(summary["tokens"]), kept)
-    _check_ceilings(found)
-    return found
+    return MeasuredHeads(folder, spec, int(summary["tokens"]), kept)
 
 
 def _summary(path: Path) -> dict[str, Any]:
+    text = _text(path)
     try:
-        body = json.loads(_text(path))
-    except ValueError as error:
-        if str(error).startswith("heads "):
-            raise
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
         _refuse(f"heads must hold {path.name} as JSON", str(error).splitlines()[0])
     if not isinstance(body, dict) or body.get("record") != "HeadStatistics":
         kind = body.get("record") if isinstance(body, dict) else type(body).__name__
@@ -149,35 +144,17 @@ def _summary(path: Path) -> dict[str, Any]:
     for name in ("rotary_dim", "context_window", "tokens"):
         if type(body.get(name)) is not int or body[name] < 1:
             _refuse(f"heads must hold {path.name} with a whole number {name}", body.get(name))
-    pairs = body.get("pair_largest")
-    width = body["rotary_dim"] // 2
-    if not isinstance(pairs, list) or not all(
-        isinstance(row, list)
-        and len(row) == width
-        and all(type(x) in (int, float) and 0.0 <= x < math.inf for x in row)
-        for row in pairs
-    ):
-        _refuse(f"heads must hold {path.name} with {width} numbers pair_largest a head", "others")
     return body
 
 
-def _table(path: Path) -> dict[str, FloatArray]:
-    header, *lines = csv.reader(_text(path).splitlines()) or [[]]
+def _table(text: str) -> dict[str, FloatArray]:
+    """Return the columns that are needed, by name; the text is as the record wrote it."""
+    header, *lines = csv.reader(text.splitlines())
     missing = [name for name in _NEEDED if name not in header]
     if missing:
-        _refuse(f"heads must hold {path.name} with a column {missing[0]}, measure anew", "none")
-    if not lines or any(len(line) != len(header) for line in lines):
-        _refuse(f"heads must hold {path.name} with a value in every column", f"{len(lines)} rows")
-    table: dict[str, FloatArray] = {}
-    for name in _NEEDED:
-        place = header.index(name)
-        try:
-            table[name] = np.array([float(line[place]) for line in lines])
-        except ValueError as error:
-            _refuse(f"heads must hold numbers in {path.name}, column {name}", str(error))
-        if not np.isfinite(table[name]).all():
-            _refuse(f"heads must hold finite numbers in {path.name}, column {name}", "others")
-    return table
+        _refuse(f"heads must hold {STEM}.csv with a column {missing[0]}: measure anew", "none")
+    places = {name: header.index(name) for name in _NEEDED}
+    return {name: np.array([float(line[i]) for line in lines]) for name, i in places.items()}
 
 
 def _text(path: Path) -> str:
@@ -191,49 +168,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         _refuse(f"heads must hold {path.name} as UTF-8 text", str(error))
-
-
-def _check(table: Mapping[str, FloatArray], largest: FloatArray) -> None:
-    """Refuse columns that contradict one another, or the pairs of the JSON file."""
-    if len(largest) != len(table["head"]):
-        _refuse(
-            f"heads must hold as many heads in {STEM}.json as in {STEM}.csv, {len(table['head'])}",
-            len(largest),
-        )
-    same = {
-        "coefficient_max": largest.max(axis=1),
-        "from_chords_bound_max": np.tanh(0.5 * table["delta_magnitude_max"]),
-    }
-    for name, value in same.items():
-        _equal(table, name, value)
-    for low, high in (("dip_1_min", "peak_1_max"), ("beyond_score", "ceiling")):
-        wrong = table[low] > table[high] * (1.0 + 1e-9)
-        if wrong.any():
-            _refuse(
-                f"heads must hold {low} at most {high}, {_place(table, int(wrong.argmax()))}",
-                f"{table[low][wrong][0]:g} and {table[high][wrong][0]:g}",
-            )
-
-
-def _check_ceilings(found: MeasuredHeads) -> None:
-    """Refuse limits that do not give the recorded ceiling: one of them was changed."""
-    table = found.table
-    heads = zip(table["beyond_span"], table["coefficient_max"], found.limits, strict=True)
-    _equal(table, "ceiling", np.array([ceiling(found.spec, *head) for head in heads]))
-
-
-def _equal(table: Mapping[str, FloatArray], name: str, value: FloatArray) -> None:
-    wrong = np.abs(table[name] - value) > 1e-6 * np.abs(value) + 1e-12
-    if wrong.any():
-        row = int(wrong.argmax())
-        _refuse(
-            f"heads must hold {name} {value[row]:g}, by its other numbers, {_place(table, row)}",
-            f"{table[name][row]:g}",
-        )
-
-
-def _place(table: Mapping[str, FloatArray], row: int) -> str:
-    return f"layer {table['layer'][row]:g} head {table['head'][row]:g}"
 
 
 def _refuse(rule: str, value: object) -> NoReturn:

@@ -10,6 +10,7 @@ are, only their distance changes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +89,12 @@ class HeadTable(Record):
         return {name: column.tolist() for name, column in self.table.items()}
 
     def summary(self) -> dict[str, Any]:
-        """Return every field but the table, ready for JSON."""
-        return {name: value for name, value in Record.summary(self).items() if name != "table"}
+        """Return every field but the table, ready for JSON, and the sha256 of the table's CSV.
+
+        Table and inputs lie in two files: the digest tells whether they still belong together.
+        """
+        fields = {name: value for name, value in Record.summary(self).items() if name != "table"}
+        return {**fields, "table_sha256": hashlib.sha256(self.csv().encode()).hexdigest()}
 
 
 @dataclass(frozen=True, slots=True)
