@@ -41,6 +41,8 @@ def table(checkpoint: Checkpoint, measurement: Measurement) -> str:
             "",
             summary.text(summary.summarise(measurement.statistics)),
             "",
+            summary.limits_text(measurement.statistics, measurement.permitted),
+            "",
             across_gaps(measurement.likelihood),
             "",
             by_scheme(passkey, ["distance"], lambda row: f"{row['successes']}/{passkey.trials}"),
@@ -56,8 +58,9 @@ def add(commands: Any) -> None:
         "heads",
         summary="the bounds measured on the trained heads of a checkpoint",
         description="Run a checkpoint on a text, measure every head (coefficients, signed scores "
-        "inside and beyond the window, the four bounds, weight that moves) and read a text and "
-        "passkeys across gaps in the positions. Writes tables, JSON and pictures.",
+        "inside and beyond the window, the four bounds, weight that moves, what their own limits "
+        "permit, attention after interpolation, averages) and read a text and passkeys across gaps "
+        "in the positions. Writes tables, JSON and pictures.",
     )
     command.set_defaults(run=run)
     add_draws(command, tokens=1024, trials=5)

@@ -160,10 +160,9 @@ def _table(text: str) -> dict[str, FloatArray]:
 def _text(path: Path) -> str:
     if not path.is_file():
         _refuse(f"heads must hold {path.name}, written by `pianalysis heads`", "no such file")
-    if path.stat().st_size > _LARGEST_FILE:
-        _refuse(
-            f"heads must hold {path.name} of at most {_LARGEST_FILE} bytes", path.stat().st_size
-        )
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        _refuse(f"heads must hold {path.name} of at most {_LARGEST_FILE} bytes", size)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -209,8 +208,5 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("    |a - chord| at mid-cell", three("average_deviation")),
         ("  AFTER THE SOFTMAX", "PI's logits against those on the chords, own |h_j|"),
         ("    a logit lies within", three("delta", rounded_up)),
-        (
-            "    attention lies within",
-            three("attention_shift", lambda x: f"{rounded_up(100 * x)}%"),
-        ),
+        ("    attention lies within", three("attention_shift", _percent)),
     ]

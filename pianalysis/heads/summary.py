@@ -11,6 +11,8 @@ import numpy as np
 from pianalysis.arrays import FloatArray
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.bounds.worst_case.case import worst_case_score
+from pianalysis.heads import sampled
+from pianalysis.heads.permitted import PermittedScores
 from pianalysis.heads.statistics import HeadStatistics, Quantiles
 from pianalysis.records import Record
 from pianalysis.rope.spec import RopeSpec
@@ -103,6 +105,40 @@ def _witness(table: dict[str, FloatArray], ratio: str, prefix: str) -> dict[str,
 
 def _place(table: dict[str, FloatArray], row: int) -> dict[str, float]:
     return {name: int(table[name][row]) for name in ("layer", "head")}
+
+
+def limits_text(statistics: HeadStatistics, permitted: PermittedScores | None) -> str:
+    """Return what the heads do under their own limits, after the softmax and on average."""
+    table = statistics.table
+
+    def levels(values: FloatArray) -> str:
+        return " / ".join(f"{np.quantile(values, level):.4g}" for level in (0.5, 0.95, 1.0))
+
+    def averaged(top: str, bottom: str) -> str:
+        return levels(sampled.ratio(table[top], table[bottom]))
+
+    lines = ["under their own limits, median / 95% / largest of the heads:"]
+    if permitted is not None:
+        lines += [
+            f"largest score in [L, 2L), of {permitted.layer.size} heads, one a layer, logits: "
+            f"{levels(permitted.observed)}",
+            f"permitted there by the limits of their trained scores: {levels(permitted.one_sided)}",
+            f"and by a limit for each pair: {levels(permitted.pairwise)}",
+        ]
+    return "\n".join(
+        [
+            *lines,
+            "attention of PI by 2 (total variation), a head's median query: from logits on the "
+            f"chords {levels(table['from_chords_median'])}",
+            f"of which the bound is {levels(table['from_chords_bound_median'])}",
+            "from the unextended model, measured, without a bound: "
+            f"{levels(table['from_unextended_median'])}",
+            "root mean square, measured / predicted by independent phases: in the window "
+            f"{averaged('rms_1', 'rms_predicted')}",
+            f"in [L, 2L): {averaged('rms_2', 'rms_predicted')}",
+            f"deviation from the chord: {averaged('rms_deviation', 'rms_deviation_predicted')}",
+        ]
+    )
 
 
 def text(summary: HeadSummary) -> str:

@@ -42,6 +42,7 @@ def contents(folder):
 
 def test_command_writes_records_and_pictures(whole):
     stems = ["map", "bands", "bounds", "growth", "likelihood", "passkey"]
+    stems += ["softmax", "average", "permitted"]
     names = {f"heads_{stem}.{kind}" for stem in stems for kind in ("csv", "json", "png")}
     assert set(contents(whole)) == names
     body = json.loads((whole / "heads_map.json").read_text())
@@ -50,6 +51,11 @@ def test_command_writes_records_and_pictures(whole):
     assert len(rows) == 1 + 3 * 2
     passkey = json.loads((whole / "heads_passkey.json").read_text())
     assert set(passkey["k_max"]) == {"as loaded", "linear x2"}
+
+
+def test_the_report_takes_what_the_command_wrote(model, whole, capsys):
+    assert main.main(["report", str(model), "--target", "128", "--heads", str(whole)]) == 0
+    assert "TRAINED HEADS: 6 measured on 96 tokens" in capsys.readouterr().out
 
 
 def test_the_models_own_scheme_stands_beside_pi(model, tmp_path, capsys):

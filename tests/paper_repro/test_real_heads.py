@@ -29,6 +29,10 @@ def compare(heads, table):
     rows = table["layer"] == heads.layer
     for name in ("coefficient_median", "total_p95", "peak_1_max", "peak_2_median", "growth_max"):
         np.testing.assert_allclose(found.table[name], table[name][rows], rtol=1e-3)
+    for name in ("beyond_score", "ceiling", "rms_own", "rms_2", "rms_deviation_predicted"):
+        np.testing.assert_allclose(found.table[name], table[name][rows], rtol=1e-3)
+    for name in ("from_chords_bound_max", "from_chords_p95", "from_unextended_median"):
+        np.testing.assert_allclose(found.table[name], table[name][rows], rtol=1e-2, atol=1e-6)
     for name in ("mass_2", "slow_share", "weighted_ratio"):
         np.testing.assert_allclose(found.table[name], table[name][rows], rtol=1e-2)
 
@@ -65,10 +69,43 @@ def test_the_likelihood_across_one_gap(model):
     assert found.mean[0] == pytest.approx(table["mean"][row], rel=1e-3)
 
 
+def test_the_furthest_head_uses_what_its_limits_permit_in_part():
+    """One row of the record from its limits alone, by the library's programme and by hand."""
+    own = committed.columns("heads_permitted")
+    row = int((own["observed"] / own["one_sided"]).argmax())
+    low, high, most, span = (own[name][row] for name in ("low", "high", "max_coefficient", "span"))
+    spec = pia.preset("smollm2-135m")
+    assert spec.context_window <= span < 2 * spec.context_window
+    worst = pia.worst_case_score(spec, span, max_coefficient=most, trained=(low, high))
+    assert own["one_sided"][row] == pytest.approx(worst.value, rel=1e-6)
+    # The coefficients that attain it keep the head's limits, by the definition of a score.
+    grid = np.exp(1j * np.outer(np.arange(8192.0), spec.frequencies))
+    scores = (grid * worst.coefficients).real.sum(axis=1)
+    assert low * (1 + 1e-9) <= scores.min() < scores.max() <= high * (1 + 1e-9)
+    assert np.abs(worst.coefficients).max() <= most * (1 + 1e-9)
+    assert own["observed"][row] < 0.5 * worst.value
+    # With a limit a pair the trained scores hardly matter: the bound is nearly the sum.
+    assert (own["pairwise"] > 0.9 * own["in_phase"]).all()
+
+
+def test_what_the_claims_on_limits_say_is_so():
+    table = committed.columns("heads_map")
+    for level in ("median", "p95", "max"):
+        assert (table[f"logit_move_{level}"] <= table[f"delta_magnitude_{level}"] + 1e-12).all()
+        assert (table[f"delta_magnitude_{level}"] <= table[f"delta_weighted_{level}"]).all()
+        shift = np.tanh(table[f"delta_magnitude_{level}"] / 2)
+        assert (table[f"from_chords_{level}"] <= shift + 1e-12).all()
+    assert (table["beyond_score"] <= table["ceiling"]).all()
+    np.testing.assert_allclose(table["beyond_score"], table["peak_2_max"], rtol=1e-9)
+    assert 0.9 < np.median(table["rms_deviation"] / table["rms_deviation_predicted"]) < 1.1
+    assert np.median(table["rms_own"] / table["rms_predicted"]) < 0.9
+
+
 def test_the_ledger_reads_the_record(root):
     claims = {c.key: c for c in ledger.read(root / "figures") if c.item == "real_heads"}
     assert claims["heads-theorem21"].verdict == ledger.REFUTED
-    assert claims["heads-growth"].verdict == ledger.CORRECTED
+    for key in ("heads-growth", "heads-permitted", "heads-softmax", "heads-average"):
+        assert claims[key].verdict == ledger.CORRECTED
     ratio = committed.columns("heads_bounds")["found_ratio"].max()
     assert ledger.number(ratio) in claims["heads-theorem21"].ours
 

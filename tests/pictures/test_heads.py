@@ -5,8 +5,9 @@ import pytest
 from tiny import synthetic
 
 import pianalysis as pia
-from pianalysis.heads import statistics, summary
-from pianalysis.pictures import heads, style
+from pianalysis.heads import permitted, statistics, summary
+from pianalysis.heads.measurement import HeadColumns
+from pianalysis.pictures import heads, limits, style
 
 
 @pytest.fixture
@@ -85,3 +86,66 @@ def test_growth_is_drawn_with_its_own_limit(measured):
     np.testing.assert_array_equal(largest[:, 1], measured.table["growth_max"])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), curve.value)
     assert ax.lines[0].get_label() == "worst case at s = 26"
+
+
+def columns(measured, *prefixes):
+    table = {
+        name: column
+        for name, column in measured.table.items()
+        if name in ("layer", "head") or name.startswith(prefixes)
+    }
+    return HeadColumns(table=table, meanings=measured.meanings, curve=None)
+
+
+def test_permitted_scores_stand_above_what_is_observed(measured):
+    record = permitted.permitted_scores(measured)
+    figure = rendered(limits.permitted_picture(record))
+    (ax,) = figure.axes
+    lines = {line.get_label(): line for line in ax.lines}
+    for label, name in (
+        ("permitted: |a(n)| up to max(l, u)", "two_sided"),
+        ("permitted: a(n) from -l to u", "one_sided"),
+        ("permitted: |h| of each pair limited too", "pairwise"),
+        ("observed, L to 2L", "observed"),
+        ("largest trained score u", "high"),
+    ):
+        np.testing.assert_array_equal(lines[label].get_xdata(), [0, 2, 3])
+        np.testing.assert_array_equal(lines[label].get_ydata(), getattr(record, name))
+    assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "score (logits)")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(lines)
+
+
+def test_the_bounded_distance_and_the_other_are_told_apart(measured):
+    record = columns(measured, "from_")
+    left, right = rendered(limits.softmax_picture(record)).axes
+    table = measured.table
+    for points, level in zip(left.collections, ("median", "max"), strict=True):
+        x, y = points.get_offsets().T
+        np.testing.assert_array_equal(x, table[f"from_chords_bound_{level}"])
+        np.testing.assert_array_equal(y, table[f"from_chords_{level}"])
+        assert (y <= x).all()
+    assert left.get_title(loc="left") == "Bounded: PI against the chords"
+    shown = {
+        points.get_label(): (points.get_offsets()[:, 1], points.get_paths()[0].vertices.shape)
+        for points in right.collections
+    }
+    (other, circle), (chords, square) = shown.values()
+    assert list(shown) == ["against the unextended model: no bound", "against the chords: bounded"]
+    np.testing.assert_array_equal(other, table["from_unextended_median"])
+    np.testing.assert_array_equal(chords, table["from_chords_median"])
+    assert circle != square  # another marker: told apart without colour
+    assert (left.get_xscale(), left.get_yscale(), right.get_yscale()) == ("log", "log", "log")
+
+
+def test_averages_are_measured_over_predicted(measured):
+    record = columns(measured, "rms_")
+    left, right = rendered(limits.average_picture(record)).axes
+    table = measured.table
+    names = ("rms_own", "rms_1", "rms_2", "rms_deviation")
+    for points, name in zip([*left.collections, *right.collections], names, strict=True):
+        predicted = "rms_deviation_predicted" if name == "rms_deviation" else "rms_predicted"
+        x, y = points.get_offsets().T
+        np.testing.assert_allclose(y, table[name] / table[predicted], rtol=1e-15)
+        assert (np.rint(x) == table["layer"]).all()
+    assert [line.get_ydata()[0] for line in (*left.lines, *right.lines)] == [1.0, 1.0]
+    assert left.get_ylabel() == "root mean square, measured / predicted"
