@@ -167,8 +167,8 @@ def test_keys_that_cannot_be_kept_are_read_again(change, tokens):
             model = transformers.MistralForCausalLM(config).eval()
         return model
 
-    for gap in (0, 60):
-        (mean,) = likelihood(checkpoint(fresh(), letters()), tokens, [gap]).mean
+    found = likelihood(checkpoint(fresh(), letters()), tokens, [0, 60])
+    for mean, gap in zip(found.mean, (0, 60), strict=True):
         model = fresh()
         positions = torch.tensor(forward.positions(len(tokens), PREFIX, gap))[None]
         with torch.inference_mode():
