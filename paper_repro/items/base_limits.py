@@ -25,6 +25,7 @@ EPSILON, LAYERS, PIPELINE = 0.5, 32, "bfloat16"
 WRONG, SEARCHED = 0.1, 2048  # radians, positions
 MEN, LIU, PHASE = (f"arXiv:{number}" for number in ("2405.14591", "2310.05209", "2602.10959"))
 _ROUNDED = 1.0 - 1e-12
+_SHOWN = ("condition", "side", "limit")
 _CYCLED = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
 
 
@@ -63,6 +64,8 @@ class BaseLimitsOfModels(Record):
     base: FloatArray
     turning: FloatArray
     condition: tuple[str, ...]
+    side: tuple[str, ...]
+    limit: FloatArray
     met: tuple[str, ...]
     finding: tuple[str, ...]
 
@@ -74,9 +77,7 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     rows = []
     for target in TARGETS:
         found = base_limits(spec, target, **asked)
-        names = ("condition", "source", "side", "limit")
-        table = zip(*(getattr(found, name) for name in names), strict=True)
-        rows += [{"length": target} | dict(zip(names, row, strict=True)) for row in table]
+        rows += [{"length": target} | row for row in _rows(found, "source", *_SHOWN)]
     precision = next(row["limit"] for row in rows if row["condition"] == "precision")
     resolved = RopeSpec(spec.head_dim, 0.5 * float(precision), spec.context_window)
     wrong = first_wrong(resolved, pipeline=PIPELINE, tolerance=WRONG, stop=SEARCHED).first
@@ -93,13 +94,19 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
         found = base_limits(each, each.context_window, **asked)
         facts: dict[str, Any] = {"model": label, "window": each.context_window, "base": each.base}
         facts["turning"] = critical_dimension(each)
-        for condition, met, finding in zip(found.condition, found.met, found.finding, strict=True):
-            said = {"condition": condition, "met": met, "finding": finding}
-            models.append(facts | said)
+        models += [
+            facts | row for row in _rows(found, "condition", "side", "limit", "met", "finding")
+        ]
     return {
         "base_limits": by_length,
         "base_limits_models": BaseLimitsOfModels(rotary_dim=spec.rotary_dim, **columns(models)),
     }
+
+
+def _rows(found: Any, *names: str) -> list[dict[str, Any]]:
+    """Return some columns of a record as rows."""
+    table = zip(*(getattr(found, name) for name in names), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in table]
 
 
 def _distinct(rotary_dim: int) -> dict[str, RopeSpec]:
@@ -132,7 +139,7 @@ def _by_length(limits: Any, models: Any) -> Any:
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.9)
     side = dict(zip(limits.condition, limits.side, strict=True))
     served = limits.where(condition="cosine sum")
-    window = limits.spec.context_window
+    lower, upper = _last(limits, "at least", "above"), _last(limits, "at most", "below")
     with style.applied():
         for index, condition in enumerate(side):
             rows = limits.where(condition=condition)
@@ -142,10 +149,17 @@ def _by_length(limits: Any, models: Any) -> Any:
                 color=style.CYCLE[index],
                 linestyle=_CYCLED[index],
                 marker=marks.MARKERS[index],
-                label=f"{condition}: {side[condition]}",
+                label=f"{side[condition]} ({_named(condition, limits)})",
             )
         first = models.where(condition="cosine sum")
-        ax.plot(first.window, first.base, "*", color=style.BLACK, markersize=9, label="models")
+        ax.plot(
+            first.window,
+            first.base,
+            "*",
+            color=style.BLACK,
+            markersize=9,
+            label="models, own window",
+        )
         for name, x, y in zip(first.model, first.window, first.base, strict=True):
             ax.annotate(
                 name.replace(" (", "\n("),
@@ -158,10 +172,11 @@ def _by_length(limits: Any, models: Any) -> Any:
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     frame.finish(
         ax,
-        xlabel=f"length L' (tokens); trained on {window}",
+        xlabel="length (tokens)",
         ylabel="base c",
-        title=f"for {served.length[-1]:g} tokens published conditions ask for bases from "
-        f"{_least(limits):.2g} to {_most(limits):.2g} (d = {limits.spec.rotary_dim})",
+        title=f"no base meets all: for {served.length[-1]:.0f} tokens {lower.min():.0f} to "
+        f"{lower.max():.0f} at least, and below {upper.min():.0f} (d = "
+        f"{limits.spec.rotary_dim})",
         logx=True,
         logy=True,
     )
@@ -170,26 +185,29 @@ def _by_length(limits: Any, models: Any) -> Any:
     return figure
 
 
-def _asked(limits: Any) -> FloatArray:
-    """Return the lower limits on the base at the longest length."""
+def _named(condition: str, limits: Any) -> str:
+    """Name a condition with what it depends on besides base and length."""
+    window = f"{condition}, L = {limits.spec.context_window}"
+    more = {
+        "critical base": window,
+        "unseen phases": window,
+        "precision": f"{condition}, {limits.pipeline}",
+        "N layers": f"{limits.layers} layers",
+    }
+    return more.get(condition, condition)
+
+
+def _last(limits: Any, *sides: str) -> FloatArray:
+    """Return the limits of some sides at the longest length."""
     last = limits.where(length=float(limits.length.max()))
-    lower = [side in ("at least", "above") for side in last.side]
-    out: FloatArray = last.limit[np.array(lower)]
+    out: FloatArray = last.limit[np.isin(last.side, sides)]
     return out
-
-
-def _least(limits: Any) -> float:
-    return float(_asked(limits).min())
-
-
-def _most(limits: Any) -> float:
-    return float(_asked(limits).max())
 
 
 def _by_model(models: Any) -> Any:
     names = list(dict.fromkeys(models.model))
     conditions = list(dict.fromkeys(models.condition))
-    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.6)
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
     looks = {"yes": ("o", style.BLUE, style.BLUE), "no": ("X", "white", style.RED)}
     with style.applied():
         for met, (marker, face, edge) in looks.items():
@@ -212,15 +230,33 @@ def _by_model(models: Any) -> Any:
         ]
         ax.set_yticks(range(len(names)), labels)
         ax.set_xlim(-0.5, len(conditions) - 0.5)
-        ax.set_ylim(len(names) - 0.5, -0.5)
-    served = sum(met == "yes" for met in models.where(condition="cosine sum").met)
+        ax.set_ylim(len(names) - 0.4, -0.5)
+        for condition, name, limit, side in zip(
+            models.condition, models.model, models.limit, models.side, strict=True
+        ):
+            sign = "≥" if side in ("at least", "above") else "≤"
+            ax.annotate(
+                f"{sign} {limit:.0f}",
+                (conditions.index(condition), names.index(name)),
+                xytext=(0, -11),
+                textcoords="offset points",
+                ha="center",
+                fontsize=6,
+            )
+    sums = models.where(condition="cosine sum")
+    served = sum(met == "yes" for met in sums.met)
+    above = [
+        name
+        for name, met, base, limit in zip(sums.model, sums.met, sums.base, sums.limit, strict=True)
+        if met == "no" and base >= limit
+    ]
     resolved = sum(met == "yes" for met in models.where(condition="precision").met)
     frame.finish(
         ax,
         xlabel="published condition, at the model's own window",
         ylabel="model: base, window (tokens)",
-        title=f"of {len(names)} models {served} meet the cosine sum, {resolved} the precision of "
-        f"{PIPELINE}",
+        title=f"cosine sum: {served} of {len(names)} meet it, {len(above)} fail above its least "
+        f"base; precision: {resolved}",
     )
     return frame.shared_legend(figure)
 

@@ -166,14 +166,14 @@ def _mixed(record: Any) -> Any:
                 linestyle=dash,
                 marker=marker,
                 markevery=16,
-                label=f"read at {length:g} tokens",
+                label=f"sequence of {length:g}",
             )
     worst = float(record.where(length=last).change.max()) / record.most
     frame.finish(
         ax,
         xlabel="position of the key (tokens)",
-        ylabel="change of score / (2 Σ|h|)",
-        title=f"dynamic NTK, cached rotated keys: up to {worst:.0%} off",
+        ylabel="largest change / largest possible",
+        title=f"a rotated key's score moves by up to {worst:.0%}",
         legend="upper right",
     )
     ax.set_ylim(0.0, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -145,21 +146,31 @@ def _curves(curve: Any, exact: Any) -> Any:
         line, points = curve.where(scheme=name), exact.where(scheme=name)
         ends = points.largest_lower[0], points.largest_upper[0]
         with style.applied():
-            ax.fill_between(
-                [0.0, curve.target / 1024],
-                *ends,
+            # One number, not a value at each span: drawn at L', where the range ends.
+            ax.plot(
+                [curve.target / 1024] * 2,
+                ends,
+                "-_",
                 color=style.ORANGE,
-                linewidth=1.5,
-                label="its supremum over [0, L') after updates, enclosed",
+                linewidth=4.0,
+                markersize=9.0,
+                label="all of [0, L'): between these (after updates)",
             )
-            for window in (curve.spec.context_window, curve.target):
+            for window, text in ((curve.spec.context_window, "L"), (curve.target, "L'")):
                 ax.axvline(window / 1024, color=style.GREY, linewidth=0.8, linestyle=":")
+                ax.annotate(
+                    text,
+                    (window / 1024, 0.9),
+                    xytext=(2, 0),
+                    textcoords="offset points",
+                    fontsize=7,
+                )
             ax.plot(
                 (line.span + 0.5 * curve.cell) / 1024,
                 line.bound,
                 color=style.BLUE,
                 linewidth=0.9,
-                label="closed form, every integer span",
+                label="upper bound, closed form, every integer span",
             )
             ax.plot(
                 points.span / 1024,
@@ -167,7 +178,7 @@ def _curves(curve: Any, exact: Any) -> Any:
                 "o",
                 color=style.BLACK,
                 markersize=2.8,
-                label="exact, certified",
+                label="exact (certified)",
             )
         frame.finish(
             ax,
@@ -177,7 +188,7 @@ def _curves(curve: Any, exact: Any) -> Any:
             logy=True,
         )
         ax.set_ylim(0.8, 90.0)
-        ax.set_xlim(-0.8, REACH * curve.target / 1024 + 0.4)
+        ax.set_xlim(-0.8, REACH * curve.target / 1024 + 1.2)
         frame.plain_ticks(ax, "y", [1.0, 3.0, 10.0, 30.0])
         with style.applied():
             ax.set_xticks([2, 8, 16, 24, 32])
@@ -187,8 +198,8 @@ def _curves(curve: Any, exact: Any) -> Any:
                 ax.set_yticklabels([])
     with style.applied():
         figure.suptitle(
-            f"on all of [0, L') (bound in each title) only {low} stays below 2; past L' = "
-            f"{curve.target} each scheme reaches {beyond:.3g}",
+            f"trained scores in [-1, 1]: only {low} stays below 2 on [0, L'), L' = "
+            f"{curve.target}; by 4 L' each reaches {beyond:.3g}",
             fontsize=9,
         )
     return frame.shared_legend(figure)
@@ -198,7 +209,7 @@ def _tightness(exact: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.0)
     shown = {"bound": "closed form", "updated": f"after {exact.updates} updates"}
     for ax, (column, what) in zip(axes, shown.items(), strict=True):
-        far = _plateau(exact, column)
+        far = math.ceil(100.0 * _plateau(exact, column)) / 100.0
         marks.scatter(
             {
                 name: (exact.where(scheme=name).span, exact.where(scheme=name).looseness(column))
@@ -207,12 +218,15 @@ def _tightness(exact: Any) -> Any:
             ax=ax,
             xlabel="span s (tokens)",
             ylabel="bound / exact worst case" if column == "bound" else "",
-            title=f"{what}: within {far:.3g} on the plateau",
+            title=f"{what}: within a factor {far:.2f} beyond 1.5 L'",
             legend=None,
         )
         for collection in ax.collections:
             collection.set_sizes([16.0])
-        frame.plain_ticks(ax, "x", [100, 300, 1000, 3000, 8192, 32768])
+        with style.applied():
+            ax.axvspan(_PLATEAU, 1.2 * exact.span.max(), color=style.GREY, alpha=0.15, linewidth=0)
+            ax.axhline(far, color=style.GREY, linestyle="--", linewidth=0.8)
+        frame.plain_ticks(ax, "x", [100, 2048, 8192, 32768])
     axes[0].set_ylim(0.95, 12.0)
     frame.plain_ticks(axes[0], "y", [1, 2, 3, 5, 10])
     axes[1].set_ylim(0.99, 1.25)

@@ -29,17 +29,22 @@ def permitted_picture(record: PermittedScores) -> Figure:
             "permitted: |a(n)| up to max(l, u)": record.two_sided,
             "permitted: a(n) from -l to u": record.one_sided,
             "permitted: |h| of each pair limited too": record.pairwise,
-            "observed, L to 2L": record.observed,
-            "largest trained score u": record.high,
+            "observed: largest a(s), L <= s < 2L": record.observed,
+            "u: largest trained score": record.high,
         },
         ax=ax,
-        xlabel="layer (of each the head that goes furthest beyond u)",
+        xlabel="layer: of each the head whose observed / u is largest",
         ylabel="score (logits)",
-        title="What heads do beyond the window, and what their own limits permit",
+        title=f"Trained scores lie in [-l, u]; beyond L = {record.context_window} heads do "
+        f"{np.median(record.observed / record.high):.2g} u and could do "
+        f"{np.median(record.one_sided / record.high):.2g} u (medians)",
         logy=True,
         marker="o",
         legend=None,
     )
+    for line, marker in zip(ax.lines, marks.MARKERS, strict=False):
+        line.set_marker(marker)
+    frame.plain_ticks(ax, "y", [3, 10, 30, 100, 300])
     return frame.shared_legend(figure, rows=2)
 
 
@@ -55,8 +60,8 @@ def softmax_picture(record: HeadColumns) -> Figure:
         },
         ax=left,
         xlabel=r"bound tanh($\delta$/2)",
-        ylabel="measured total variation",
-        title="Bounded: PI against the chords",
+        ylabel="total variation, measured",
+        title="From interpolated trained logits: below the bound",
         legend=None,
     )
     with style.applied():
@@ -73,12 +78,12 @@ def softmax_picture(record: HeadColumns) -> Figure:
     _by_layer(
         table["layer"],
         {
-            "against the unextended model: no bound": table["from_unextended_median"],
-            "against the chords: bounded": table["from_chords_median"],
+            "the unextended model (no bound)": table["from_unextended_median"],
+            "interpolated trained logits (bounded)": table["from_chords_median"],
         },
         ax=right,
-        ylabel="median total variation",
-        title="Measured: PI's attention",
+        ylabel="total variation, median of 64 queries",
+        title="PI x2's attention lies off that of",
     )
     right.set_yscale("log")
     for ax in (left, right):
@@ -97,18 +102,20 @@ def average_picture(record: HeadColumns) -> Figure:
             "a(s) anywhere in the window": _ratio(table, "rms_1", "rms_predicted"),
         },
         ax=left,
-        ylabel="root mean square, measured / predicted",
-        title="Trained spans: phases are tied",
+        ylabel="root mean square, measured /\npredicted by independent phases",
+        title="Inside L: small where trained, large elsewhere",
     )
     _by_layer(
         table["layer"],
         {
-            "a(s), L to 2L": _ratio(table, "rms_2", "rms_predicted"),
-            "a - chord, mid-cell": _ratio(table, "rms_deviation", "rms_deviation_predicted"),
+            "a(s), L <= s < 2L": _ratio(table, "rms_2", "rms_predicted"),
+            "a(s) minus its chord, mid-way between trained spans": _ratio(
+                table, "rms_deviation", "rms_deviation_predicted"
+            ),
         },
         ax=right,
         ylabel="",
-        title="Beyond them and off the chord: hardly",
+        title="Beyond L and between spans: about 1",
     )
     right.sharey(left)
     left.set_yscale("log")
