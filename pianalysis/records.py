@@ -175,7 +175,10 @@ def clear_drafts(folder: Path) -> None:
     """Remove what killed processes left of files; what another one is writing now stays."""
     for draft in folder.glob(".*.tmp"):
         with suppress(OSError), draft.open("rb") as handle:
-            if _lock(handle.fileno(), wait=False):
+            # Its writer may have renamed it since, and another one may own the name by now.
+            if _lock(handle.fileno(), wait=False) and os.path.samestat(
+                os.fstat(handle.fileno()), os.stat(draft)
+            ):
                 draft.unlink(missing_ok=True)
 
 

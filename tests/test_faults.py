@@ -2,6 +2,7 @@
 
 import compileall
 import shutil
+from pathlib import Path
 
 import forked
 import pytest
@@ -451,9 +452,9 @@ def outcome(server, folder, root, test):
 
 
 @pytest.fixture(scope="module")
-def tree(root, tmp_path_factory):
+def tree(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tree")
-    shutil.copytree(root / "pianalysis", folder / "pianalysis")
+    shutil.copytree(Path(__file__).parents[1] / "pianalysis", folder / "pianalysis")
     compileall.compile_dir(folder, quiet=2)
     return folder
 

@@ -175,7 +175,7 @@ def _limit_claims(records: Mapping[str, Record]) -> list[Claim]:
 
 
 def _median(values: Any) -> str:
-    return f"{np.median(values):.3g}"
+    return number(float(np.median(values)), 4)
 
 
 def _percent(share: Any) -> str:

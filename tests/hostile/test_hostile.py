@@ -281,6 +281,20 @@ def test_two_runs_of_the_paper_in_one_folder_keep_both_claims(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_draft_that_another_writer_has_begun_meanwhile_stays(tmp_path, monkeypatch):
+    draft = tmp_path / ".file.tmp"
+    draft.write_text("whole")
+
+    def renamed_meanwhile(handle, *, wait):
+        os.replace(draft, tmp_path / "file")
+        draft.write_text("begun")
+        return True  # the first writer is done, and the lock on what was its draft is free
+
+    monkeypatch.setattr(records, "_lock", renamed_meanwhile)
+    records.clear_drafts(tmp_path)
+    assert draft.read_text() == "begun"
+
+
 def test_many_writers_of_one_file_leave_one_of_theirs(tmp_path):
     path, bodies = tmp_path / "file", [str(digit) * 50_000 for digit in range(4)]
 

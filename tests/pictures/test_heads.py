@@ -106,8 +106,8 @@ def test_permitted_scores_stand_above_what_is_observed(measured):
         ("permitted: |a(n)| up to max(l, u)", "two_sided"),
         ("permitted: a(n) from -l to u", "one_sided"),
         ("permitted: |h| of each pair limited too", "pairwise"),
-        ("observed, L to 2L", "observed"),
-        ("largest trained score u", "high"),
+        ("observed: largest a(s), L <= s < 2L", "observed"),
+        ("u: largest trained score", "high"),
     ):
         np.testing.assert_array_equal(lines[label].get_xdata(), [0, 2, 3])
         np.testing.assert_array_equal(lines[label].get_ydata(), getattr(record, name))
@@ -124,13 +124,16 @@ def test_the_bounded_distance_and_the_other_are_told_apart(measured):
         np.testing.assert_array_equal(x, table[f"from_chords_bound_{level}"])
         np.testing.assert_array_equal(y, table[f"from_chords_{level}"])
         assert (y <= x).all()
-    assert left.get_title(loc="left") == "Bounded: PI against the chords"
+    assert left.get_title(loc="left") == "From interpolated trained logits: below the bound"
     shown = {
         points.get_label(): (points.get_offsets()[:, 1], points.get_paths()[0].vertices.shape)
         for points in right.collections
     }
     (other, circle), (chords, square) = shown.values()
-    assert list(shown) == ["against the unextended model: no bound", "against the chords: bounded"]
+    assert list(shown) == [
+        "the unextended model (no bound)",
+        "interpolated trained logits (bounded)",
+    ]
     np.testing.assert_array_equal(other, table["from_unextended_median"])
     np.testing.assert_array_equal(chords, table["from_chords_median"])
     assert circle != square  # another marker: told apart without colour
@@ -148,4 +151,4 @@ def test_averages_are_measured_over_predicted(measured):
         np.testing.assert_allclose(y, table[name] / table[predicted], rtol=1e-15)
         assert (np.rint(x) == table["layer"]).all()
     assert [line.get_ydata()[0] for line in (*left.lines, *right.lines)] == [1.0, 1.0]
-    assert left.get_ylabel() == "root mean square, measured / predicted"
+    assert left.get_ylabel() == "root mean square, measured /\npredicted by independent phases"

@@ -21,8 +21,8 @@ def ceiling(spec: RopeSpec, span: float, max_coefficient: float, limit: float) -
     Examples
     --------
     >>> spec = RopeSpec(16, 100.0, 64)
-    >>> round(ceiling(spec, 96.0, 2.0, 2.0), 2), ceiling(spec, 96.0, 0.01, 2.0)
-    (14.71, 0.08)
+    >>> round(ceiling(spec, 96.0, 2.0, 2.0), 1), ceiling(spec, 96.0, 0.01, 2.0)
+    (14.7, 0.08)
     """
     in_phase = float(max_coefficient) * spec.pairs
     if limit <= 0.0 or in_phase <= 0.0 or not holds(spec):
