@@ -168,8 +168,8 @@ FAULTS = {
     ),
     "conjugate on the query of a head": (
         "heads/layer.py",
-        "query[m] * key[n].conj()",
-        "query[m].conj() * key[n]",
+        "h = heads.scaling * query[m] * key[n].conj()",
+        "h = heads.scaling * query[m].conj() * key[n]",
         "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
     "query heads on the wrong key-value head": (
@@ -186,7 +186,7 @@ FAULTS = {
     ),
     "softmax counts the moved key twice": (
         "heads/sampled.py",
-        "(1.0 - own)[:, None] * np.exp(away)",
+        "(1.0 - kept)[:, None] * np.exp(away)",
         "np.exp(away)",
         "heads/test_statistics.py::test_every_column_is_what_naive_loops_give",
     ),
@@ -252,8 +252,8 @@ FAULTS = {
     ),
     "a gap taken for packed texts": (
         "evaluation/forward.py",
-        "attention_mask=torch.ones_like(ids),",
-        "attention_mask=None,",
+        "attention_mask=torch.ones_like(ids),\n            logits_to_keep",
+        "attention_mask=None,\n            logits_to_keep",
         "evaluation/test_gaps.py",
     ),
     "gap one token late": (

@@ -179,8 +179,7 @@ def _median(values: Any) -> str:
 
 
 def _percent(share: Any) -> str:
-    value = 100.0 * float(share)
-    return f"{value:.0f}%" if value >= 10.0 else f"{value:.2g}%"
+    return f"{number(100.0 * float(share), 4)}%"
 
 
 def _share(values: Any) -> str:
@@ -188,4 +187,4 @@ def _share(values: Any) -> str:
 
 
 def _spread(values: Any) -> str:
-    return " / ".join(f"{np.quantile(values, level):.2f}" for level in (0.05, 0.5, 0.95))
+    return " / ".join(number(float(np.quantile(values, level)), 4) for level in (0.05, 0.5, 0.95))
