@@ -39,7 +39,10 @@ def workers(count: int) -> int:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Hold linear algebra, OpenMP and torch to one thread, and give them theirs back."""
-    import torch  # seconds, which `list` need not wait for
+    # Seconds, which `list` need not wait for. scipy has a BLAS of its own, and a limit holds for
+    # none that is loaded later.
+    import scipy.linalg.blas  # noqa: F401
+    import torch
     from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()

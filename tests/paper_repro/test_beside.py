@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -15,6 +16,7 @@ from paper_repro import __main__ as command
 from paper_repro import beside, kept, ledger, runner
 
 ITEMS = ["fig3", "fig1"]
+FILES = [f"fig3.{kind}" for kind in ("pdf", "svg", "png", "csv", "json")]
 
 
 # Work that needs no import of ours: names are expressions.
@@ -59,6 +61,21 @@ def test_an_item_is_held_to_one_thread_but_not_a_run_of_hours(name, tier, thread
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_is_loaded_later_is_held_to_one_thread_too(root):
+    code = (
+        "from paper_repro import beside; import threadpoolctl\n"
+        "with beside.one_thread():\n"
+        "    import scipy.linalg, scipy.optimize\n"
+        "    print(*{x['num_threads'] for x in threadpoolctl.threadpool_info()})"
+    )
+    free = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    surroundings = {**free, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=surroundings
+    )
+    assert done.stdout.split() == ["1"]
 
 
 def test_alone_and_beside_others_an_item_gives_the_same_bytes(tmp_path, monkeypatch):
@@ -129,7 +146,7 @@ def test_what_the_same_sources_made_is_copied(tmp_path, monkeypatch):
 def test_what_is_not_as_it_was_kept_is_not_copied(fault, tmp_path):
     place, out = tmp_path / "fig3-1", tmp_path / "out"
     runner.run(["fig3"], out)
-    kept.keep(place, out, ["fig3"], ledger.read(out))
+    kept.keep(place, out, FILES, ledger.read(out))
     assert kept.recall(place, out) == ledger.read(out)
     if fault == "no list":
         (place / "files.json").unlink()
@@ -148,8 +165,28 @@ def test_only_the_latest_of_an_item_is_kept(tmp_path):
     out = tmp_path / "out"
     runner.run(["fig3"], out)
     for place in ("fig3-1", "fig31-1", "fig3-2"):
-        kept.keep(tmp_path / place, out, ["fig3"], ledger.read(out))
+        kept.keep(tmp_path / place, out, FILES, ledger.read(out))
     assert sorted(path.name for path in tmp_path.glob("fig*")) == ["fig3-2", "fig31-1"]
+
+
+def test_runs_beside_each_other_keep_one_item_in_turn(tmp_path):
+    out, failed = tmp_path / "out", []
+    runner.run(["fig3"], out)
+
+    def keep():
+        try:
+            for _ in range(10):
+                kept.keep(tmp_path / "fig3-1", out, FILES, ledger.read(out))
+        except OSError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=keep) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert kept.recall(tmp_path / "fig3-1", out) == ledger.read(out)
 
 
 def test_a_killed_worker_is_one_line(monkeypatch, capsys, tmp_path):
