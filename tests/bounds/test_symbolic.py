@@ -1,5 +1,6 @@
 """The derivation: every step checks, the false ones are refuted, injected faults are noticed."""
 
+import functools
 import math
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from pianalysis.bounds.symbolic import steps as derived
 from pianalysis.bounds.symbolic.algebra import ball, is_zero, substitute
 from pianalysis.bounds.symbolic.proofs import restate
 
-STEPS = derived.derivation()
+STEPS = derived.derivation()  # for the names of the tests
+steps = functools.cache(derived.derivation)
 FALSE = ["Eq. 14, premise", "Eq. 14", "Eq. 15", "Eq. 17 = Eq. 5"]
 
 
@@ -23,16 +25,22 @@ def name(step):
     return f"{step.label}: {step.title}"
 
 
+@pytest.fixture
+def step(request):
+    """The step as derived while the tests run."""
+    return steps()[STEPS.index(request.param)]
+
+
 def step_named(title, label=None, status=None):
     (found,) = (
         step
-        for step in STEPS
+        for step in steps()
         if step.title == title and label in (None, step.label) and status in (None, step.status)
     )
     return found
 
 
-@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=name, indirect=True)
 def test_every_step_checks(step):
     assert step.check()
     assert step.reason
@@ -44,7 +52,7 @@ def test_exactly_four_steps_are_false_and_three_have_a_correction():
     assert [step.label for step in STEPS if step.status == "corrected"] == FALSE
 
 
-@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=name, indirect=True)
 def test_a_wrong_status_is_noticed(step):
     for status in {"identity", "holds", "false"} - {step.status}:
         if {step.status, status} != {"holds", "corrected"}:
@@ -53,7 +61,7 @@ def test_a_wrong_status_is_noticed(step):
     assert not restate(step, proofs=()).check()
 
 
-@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=name, indirect=True)
 def test_a_reversed_or_negated_statement_is_noticed(step):
     left, right = step.statement.args
     if step.status == "identity":
@@ -120,6 +128,7 @@ def test_other_frequencies_are_noticed(monkeypatch):
         for i in range(len(x.hypotheses))
     ],
     ids=lambda x: name(x) if isinstance(x, derived.Step) else str(x),
+    indirect=["step"],
 )
 def test_no_hypothesis_is_idle(step, position):
     kept = step.hypotheses[:position] + step.hypotheses[position + 1 :]
@@ -180,7 +189,7 @@ def test_zero_is_not_taken_for_granted():
     assert not is_zero(sp.Matrix([0, x]))
 
 
-@pytest.mark.parametrize("step", STEPS, ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=name, indirect=True)
 def test_latex_renders(step):
     text = step.latex
     assert text.count("{") == text.count("}")
