@@ -4,7 +4,7 @@
 
 Cosmic Ray's default operators list every mutant of the theory's files (SUBJECTS); a seeded sample
 of them is tried, each in a copy of the tree, by the tests that run the mutated line: what killed in
-that file before, then the fastest, until one fails or 15 seconds of tests (as timed before) have
+that file before, then the fastest, until one fails or 20 seconds of tests (as timed before) have
 passed. Every mutant that compiles counts, an equivalent one as survivor; one that makes a test of
 seconds run for half a minute is killed. Tests that compare digests of sources are not asked: they
 would see any edit. An interrupted run goes on where it was. The record, survivors.json, keeps the
@@ -54,11 +54,12 @@ TESTS = (
 # Compare digests of sources, or runs of hours with theirs.
 UNASKED = ("test_a_killed_run", "test_check_recomputes", "test_provenance_names")
 # Of all, of one; tests. As timed under coverage with nothing kept, twice what they take and more.
-SECONDS, LONGEST, MOST_TESTS = 15.0, 5.0, 200
+SECONDS, LONGEST, MOST_TESTS = 20.0, 5.0, 200
 FIRST = 8  # tests asked before the others: a file of tests that is not needed is not loaded
 PATIENCE = 30  # seconds for one test under a mutant
 # No line of a file runs for it, so it is asked first of every mutant: annotations are mutated, too.
 ALWAYS = "tests/test_annotations.py::test_annotations_are_types[{file}]"
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 QUIET = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
 
 
@@ -163,8 +164,8 @@ def importers(root):
     return found
 
 
-def asked(mutant, lines, seconds, importers):
-    """The tests that run the line, or where none does, the file or what imports it; the fastest.
+def running(mutant, lines, importers):
+    """The tests that run the line, or where none does, the file or what imports it.
 
     Compiled kernels run unseen, constants and annotations when a file is imported.
     """
@@ -173,57 +174,71 @@ def asked(mutant, lines, seconds, importers):
     if mutant["line"] not in of:
         for file in importers.get(mutant["file"], ()):
             tests = tests.union(*lines.get(file, {}).values())
-    # Of each test function the fastest case, then of each the next: cases fail alike.
+    return tests
+
+
+def asked(tests, seconds, killed):
+    """The order in which tests are asked, SECONDS of them.
+
+    First those that have ``killed``, most often first; then of each test function its fastest case,
+    then of each the next, as cases fail alike; the more a function has killed the more cases.
+    """
     turn, cases = {}, collections.Counter()
     for test in sorted(tests, key=lambda test: (seconds[test], test)):
         function = test.partition("[")[0]
-        turn[test] = cases[function]
+        turn[test] = cases[function] / (1 + killed[function])
         cases[function] += 1
+    order = sorted(tests, key=lambda test: (-killed[test], turn[test], seconds[test], test))
     chosen, spent = [], 0.0
-    for test in sorted(tests, key=lambda test: (turn[test], seconds[test], test))[:MOST_TESTS]:
+    for test in order[:MOST_TESTS]:
         spent += seconds[test]
         if chosen and spent > SECONDS:
             break
         chosen.append(test)
-    return [ALWAYS.format(**mutant), *chosen], spent
+    return chosen
 
 
-def work(root, cache, todo, number):
+def work(root, cache, todo, number, seconds):
     """Try a share of the mutants in a copy of the tree; a line a result."""
     copy = cache / f"tree-{number}"
     shutil.rmtree(copy, ignore_errors=True)
     ignored = shutil.ignore_patterns(".git", ".venv*", "*.egg-info", ".*_cache")
     shutil.copytree(root, copy, ignore=ignored)
     compileall.compile_dir(copy, quiet=2)
-    killed = collections.defaultdict(collections.Counter)  # file -> test -> mutants that it killed
+    killed = collections.defaultdict(collections.Counter)  # file -> test or function -> mutants
+    for result in read(cache):
+        killed[result["file"]].update({result["by"], result["by"].partition("[")[0]})
     with (cache / f"results-{number}.jsonl").open("a") as results, forked.Server() as server:
-        for mutant, tests, seconds in todo:
+        for mutant, tests in todo:
             path, original = copy / mutant["file"], (root / mutant["file"]).read_text()
-            status, text, output = "no Python", mutated(root, mutant), ""
+            status, text, by = "no Python", mutated(root, mutant), ""
             of = killed[mutant["file"]]
             if text is not None:
                 path.write_text(text)
-                limit = 6 * PATIENCE + 5.0 * seconds
-                # Sorting keeps the order of those that have killed as many: the fastest first.
-                asked = sorted(tests, key=lambda test: -of[test])
-                for part in (asked[:FIRST], asked[FIRST:]):
+                order = [ALWAYS.format(**mutant), *asked(tests, seconds, of)]
+                for part in (order[:FIRST], order[FIRST:]):
                     if part and status in ("no Python", 0):
+                        limit = 6 * PATIENCE + 5.0 * SECONDS
                         status, output = server.run(copy, [*QUIET, *part], limit, PATIENCE)
+                        failed = re.search(
+                            r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE
+                        )
+                        by = failed[1] if failed else ""
                 shutil.copy2(root / mutant["file"], path)  # with its time: the compiled file fits
-            failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE)
-            by = failed[1] if failed else ""
-            of.update([by])
+            of.update({by, by.partition("[")[0]})
             result = {**mutant, **difference(original, text or ""), "status": status, "by": by}
             print(json.dumps(result), file=results, flush=True)
 
 
+def read(cache):
+    """Every result so far."""
+    for path in sorted(cache.glob("results-*.jsonl")):
+        yield from map(json.loads, path.read_text().splitlines())
+
+
 def finished(cache, chosen):
     """Results so far, in the order in which they were drawn."""
-    known = {}
-    for path in cache.glob("results-*.jsonl"):
-        for line in path.read_text().splitlines():
-            result = json.loads(line)
-            known[key(result)] = result
+    known = {key(result): result for result in read(cache)}
     return [known[key(mutant)] for mutant in chosen if key(mutant) in known]
 
 
@@ -277,12 +292,12 @@ def main():
     chosen = every[: args.mutants + args.mutants // 10]  # some are no Python
     known = {key(result) for result in finished(args.cache, chosen)}
     by = importers(ROOT)
-    todo = [(m, *asked(m, lines, seconds, by)) for m in chosen if key(m) not in known]
+    todo = [(m, running(m, lines, by)) for m in chosen if key(m) not in known]
     workers = []
     for number in range(args.workers if todo else 0):
         child = os.fork()
         if not child:
-            work(ROOT, args.cache, todo[number :: args.workers], number)
+            work(ROOT, args.cache, todo[number :: args.workers], number, seconds)
             os._exit(0)
         workers.append(child)
     with tqdm(total=len(chosen), initial=len(known), unit="mutant") as bar:
