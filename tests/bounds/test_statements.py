@@ -1,6 +1,6 @@
 """The derivation states what the paper prints, and what is put in its place: at random numbers.
 
-A false statement stays false with another wrong constant, and a weaker one stays true: proofs do not
+A false statement stays false with another wrong constant, and a weaker one true: proofs do not
 notice. Here each side is compared with the formula, written down a second time.
 """
 

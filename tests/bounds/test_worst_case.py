@@ -12,6 +12,7 @@ import pytest
 
 import pianalysis as pia
 from pianalysis.bounds.worst_case import certificate
+from pianalysis.bounds.worst_case.case import holds
 
 SMALL = pia.RopeSpec(8, 100.0, 24)
 MIDDLE = pia.RopeSpec(16, 100.0, 64)
@@ -367,3 +368,20 @@ def test_where_only_the_coefficients_bind_the_temperature_counts(llama):
     assert worst.status == "coefficients"
     assert worst.value == pytest.approx(yarn.attention_factor**2 * 64 / 256, rel=1e-12)
     assert worst.value > 1.25 * 64 / 256
+
+
+def test_the_gap_is_that_of_the_sides_and_of_their_logarithms():
+    found = pia.worst_case_score(MIDDLE, 80.0, max_coefficient=3.0)
+    wide = dataclasses.replace(
+        found, upper=2.0 * found.lower, log10_upper=found.log10_lower + math.log10(2.0)
+    )
+    assert wide.gap == pytest.approx(1.0, rel=1e-14)
+    beyond = dataclasses.replace(wide, upper=math.inf)
+    assert beyond.gap == pytest.approx(1.0, rel=1e-12)
+
+
+def test_what_fits_in_memory_ends_where_the_grid_does():
+    assert holds(pia.RopeSpec(128, 1e4, 2**15))
+    assert not holds(pia.RopeSpec(128, 1e4, 2**15 + 1))
+    assert holds(pia.RopeSpec(256, 1e4, 2**14))
+    assert not holds(pia.RopeSpec(258, 1e4, 64))

@@ -1,6 +1,7 @@
 """report, compare and phase-error: the model's own scheme and scale, beside PI at one target."""
 
 import json
+import math
 
 import pytest
 
@@ -123,3 +124,16 @@ def test_compare_says_what_memory_it_takes(capsys):
     with pytest.raises(SystemExit):
         main.main(["compare", "--help"])
     assert "memory grows with the window" in " ".join(capsys.readouterr().out.split())
+
+
+def test_rebased_refuses_a_scheme_for_another_target():
+    scheme = pia.PositionInterpolation(pia.RopeSpec(32, 1e6, 64), 256)
+    for target in (255, 257):
+        with pytest.raises(ValueError, match=f"target {target}"):
+            Rebased(pia.RopeSpec(32, 1e4, 64), target, scheme=scheme)
+
+
+def test_a_preset_divides_scores_by_the_root_of_the_head_dimension():
+    named = find_model("gpt-neox-20b")
+    assert named.facts is None
+    assert named.logit_scale == pytest.approx(1 / math.sqrt(named.spec.head_dim), rel=1e-15)

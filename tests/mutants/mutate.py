@@ -45,6 +45,7 @@ SUBJECTS = (
 )
 TESTS = (
     *(f"{folder}/{room}" for room in (*ROOMS, "comparison") for folder in ("tests", "pianalysis")),
+    "tests/commands/test_own_scheme.py",
     "tests/heads/test_statistics.py",
     "tests/paper_repro/test_tables.py",
     "tests/paper_repro/test_evidence.py",

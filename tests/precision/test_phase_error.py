@@ -438,3 +438,12 @@ def test_bad_commands_are_one_line_and_status_2(arguments, message, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+
+
+@pytest.mark.parametrize("form", sorted(low.UNIT_ROUNDOFF))
+def test_limits_of_formats_are_torchs(form):
+    about = torch.finfo(getattr(torch, form))
+    assert low.UNIT_ROUNDOFF[form] == about.eps / 2
+    if form == "float16":
+        assert about.max == low.LARGEST_FLOAT16
+        assert about.smallest_normal * about.eps == low.SMALLEST_FLOAT16
