@@ -58,16 +58,18 @@ def page(records: Records) -> str:
 
 def section(records: Records) -> str:
     """Return README's list: the chosen rows of each record, and what is not measured yet."""
-    lines = []
+    lines, unmeasured = [], []
     for name, record in records.items():
-        command = f"`python benchmarks/{name}.py`"
         if record is None:
-            lines.append(f"- {_said(name)[0].rstrip('.')}: not yet measured ({command})")
+            unmeasured.append(f"`{name}.py`")
             continue
         for row in (row for row in record["rows"] if row.get("headline")):
             ours, peer, ratio = _times(row)
             what = f"{record['question']}; {row['case']}"
+            command = f"`python benchmarks/{name}.py`"
             lines.append(f"- {what}: {ours} against {peer}, **{ratio} times** ({command})")
+    if unmeasured:
+        lines.append(f"- not yet measured: {', '.join(unmeasured)}")
     return "\n".join(lines)
 
 

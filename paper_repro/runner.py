@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from paper_repro import beside, committed, kept, ledger, sources
+from paper_repro import beside, committed, findings, kept, ledger, sources
 from pianalysis import checks
 from pianalysis.pictures import style
 from pianalysis.records import Record, alone, clear_drafts, write_atomic
@@ -114,7 +114,7 @@ def run(
     store: Path | None = None,
     fresh: bool = False,
 ) -> str:
-    """Run items and bring the ledger (and README's summary) up to date; returns what to say.
+    """Run items and bring the ledger (and README's findings) up to date; returns what to say.
 
     That is the table of verdicts, a line for each verdict that changed, and where to look. With a
     ``store`` an item that the same sources have made is copied from there, unless ``fresh``.
@@ -138,6 +138,7 @@ def run(
         ledger.write(claims, folder)
     if readme is not None and set(made) == set(ITEMS):
         ledger.update_readme(claims, readme)
+        findings.update_readme(readme, folder)
     changed = ledger.differences(before, claims) if before else []
     what = changed or [f"no verdict differs from what {folder} held"] * bool(before)
     copied = [name for name, (_, old) in made.items() if old]

@@ -1,0 +1,122 @@
+"""README's findings and notebook 00 are made of the committed records, and of nothing else."""
+
+import csv
+import json
+import re
+import shutil
+
+import nbformat
+import pytest
+
+from paper_repro import findings, ledger
+
+STEMS = (
+    *("theorem21_counterexample", "theorem21_scaling", "theorem21_fits", "grid_weights"),
+    *("worst_case", "worst_case_tightness", "heads_map", "heads_bounds", "heads_permitted"),
+    *("scratch_heads", "finetune_cpu_likelihood", "finetune_cpu_passkeys"),
+)
+
+
+def stale(root, folder):
+    """Whether README says something else than the records of a folder."""
+    text = (root / "README.md").read_text()
+    block = text.split(findings.BEGIN)[1].split(findings.END)[0].strip()
+    return block != findings.block(folder)
+
+
+@pytest.fixture
+def records(root, tmp_path):
+    for stem in STEMS:
+        for kind in ("csv", "json"):
+            shutil.copy(root / "figures" / f"{stem}.{kind}", tmp_path)
+    shutil.copy(root / "figures" / "claims.json", tmp_path)
+    return tmp_path
+
+
+def test_readme_is_what_the_records_say(root, records):
+    assert not stale(root, records)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_changed_record_is_seen(root, records, stem):
+    path = records / f"{stem}.csv"
+    rows = list(csv.reader(path.read_text().splitlines()))
+    for row in rows[1:]:
+        row[:] = [changed(name, cell) for name, cell in zip(rows[0], row, strict=True)]
+    with path.open("w", newline="") as handle:
+        csv.writer(handle, lineterminator="\n").writerows(rows)
+    body = json.loads((records / f"{stem}.json").read_text())
+    for name in ("alpha", "threshold_every_cell", "tokens"):
+        if name in body:
+            body[name] *= 3
+    (records / f"{stem}.json").write_text(json.dumps(body))
+    assert stale(root, records)
+
+
+def changed(name, cell):
+    """A measured number three times as large; what names a row stays."""
+    keys = ("panel", "x", "seed", "scheme", "span", "max_coefficient", "case", "step", "k", "reach")
+    if name in (*keys, "target", "layer", "head", "model", "gap"):
+        return cell
+    if name == "found_ratio":
+        return str(0.3 * float(cell))  # below 1: fewer heads exceed the bound
+    if name in ("one_sided", "bound", "updated", "paper", "upper"):
+        return str(2.5 * float(cell))  # ratios move, too
+    try:
+        return str(3.0 * float(cell))
+    except ValueError:
+        return cell
+
+
+def test_a_changed_ledger_is_seen(root, records):
+    rows = json.loads((records / "claims.json").read_text())
+    (records / "claims.json").write_text(json.dumps(rows[1:]))
+    assert stale(root, records)
+
+
+def test_an_edit_by_hand_is_undone(root, records, tmp_path):
+    readme = tmp_path / "README.md"
+    text = (root / "README.md").read_text()
+    readme.write_text(text.replace("**1.936**", "**1.836**"))
+    findings.update_readme(readme, records)
+    assert readme.read_text() == text
+    readme.write_text(text.replace(findings.END, ""))
+    with pytest.raises(ValueError, match="README must hold <!-- findings:begin -->"):
+        findings.update_readme(readme, records)
+
+
+def test_a_run_of_everything_writes_them(root):
+    source = (root / "paper_repro" / "runner.py").read_text()
+    assert "findings.update_readme(readme, folder)" in source
+
+
+def test_bounds_are_rounded_away_from_what_they_bound():
+    assert findings.at_most(1.93594, 4) == "1.936"
+    assert findings.at_least(35.868008, 4) == "35.86"
+    assert findings.at_most(1515.061, 4) == "1516"
+    assert findings.at_most(2.0, 4) == findings.at_least(2.0, 4) == "2.000"
+
+
+def test_findings_agree_with_the_ledger(root):
+    ours = {claim.key: claim.ours for claim in ledger.read(root / "figures")}
+    said = {finding.name: finding.text for finding in findings.findings()}
+    assert ours["theorem-2.1"].startswith("0.493876 attained, 1.1372 times")
+    assert "0.4938 is attained, **1.137 times**" in said["false"]
+    assert "at most 1.93594" in ours["curve-interpolation"]
+    assert "**1.936**" in said["worst"]
+    plateau = re.search(
+        r"at most (\S+) on the plateau of any scheme; (\S+) after", ours["curve-extrapolation"]
+    )
+    assert float(plateau[1]) == pytest.approx(1.899, abs=1e-3)
+    assert "within a factor 1.899 of exact" in said["worst"]
+    assert "(13312 and 15872)" in ours["table4-twin"]
+    assert "up to 13312 and 15872 tokens" in said["tuned"]
+    with pytest.raises(ValueError, match="name must be one of false, true"):
+        findings.text("none")
+
+
+def test_notebook_00_types_no_number_of_ours(root):
+    notebook = nbformat.read(root / "notebooks" / "00_start_here.ipynb", as_version=4)
+    shown = "".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    for finding in findings.findings():
+        assert f'findings.text("{finding.name}")' in shown
