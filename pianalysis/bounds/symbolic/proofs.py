@@ -48,7 +48,7 @@ class Step:
     label : str
         Equation of arXiv:2306.15595 it states or corrects.
     title, reason : str
-        What it says and why, in words.
+        What it says and why, in words; formulas of the reason in LaTeX.
     status : {"identity", "holds", "false", "corrected"}
         "false": printed so in the paper and refuted; "corrected": true, in place of a false one.
     statement : sympy relation
@@ -186,7 +186,7 @@ def by_identity(*given: Any) -> Proof:
         return is_zero(left - right)
 
     def evaluate(expression: Any) -> Any:
-        calculus = (sp.Derivative, sp.Integral)
+        calculus = (sp.Derivative, sp.Integral, sp.MatMul)
         return expression.replace(lambda x: isinstance(x, calculus), lambda x: x.doit(deep=False))
 
     return Proof("simplification", decide)
