@@ -262,9 +262,9 @@ def _heads(folder: Path) -> Finding:
             "limits permit. What changes is the sign: the largest positive logit goes from "
             f"{overall['peak_1']:.2f} inside to {overall['peak_2']:.2f} in the next window and "
             f"{overall['peak_4']:.1f} in the two after. The printed bound is exceeded by up to "
-            f"{bounds['found_ratio'].max():.3f} times itself; of {read:,} sampled deviations {broken} "
-            "exceed the corrected or weighted one. In small models trained from scratch (d = 32) "
-            f"the printed bound fails in {int((scratch['found_ratio'] > 1.0).sum())} of "
+            f"{bounds['found_ratio'].max():.3f} times itself; of {read:,} sampled deviations "
+            f"{broken} exceed the corrected or weighted one. In small models trained from scratch "
+            f"(d = 32) the printed bound fails in {int((scratch['found_ratio'] > 1.0).sum())} of "
             f"{scratch['found_ratio'].size} heads."
         ),
         picture="heads_bands",
