@@ -125,38 +125,29 @@ def evidence(root, cache):
     """(file -> line -> tests), (test -> seconds), by the measured run."""
     import coverage
 
-    seconds = {}
+    timed = {}
     for case in ElementTree.parse(cache / "times.xml").iter("testcase"):
-        if (
-            case.find("failure") is None
-            and case.find("error") is None
-            and case.find("skipped") is None
-        ):
-            key = (case.get("classname"), case.get("name"))
-            seconds[key] = float(case.get("time"))
+        test = f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
+        took = float(case.get("time"))
+        failed = any(case.find(each) is not None for each in ("failure", "error", "skipped"))
+        if not failed and took <= LONGEST and not any(word in test for word in UNASKED):
+            timed[test] = took
     data = coverage.CoverageData(str(cache / "lines"))
     data.read()
-    lines, timed = {}, {}
+    lines = {}
     for file in data.measured_files():
-        name = str(pathlib.Path(file).relative_to(root))
-        of = lines[name] = collections.defaultdict(set)
+        of = lines[str(pathlib.Path(file).relative_to(root))] = collections.defaultdict(set)
         for line, contexts in data.contexts_by_lineno(file).items():
-            for context in contexts:
-                test = context.rpartition("|")[0]
-                path, _, inner = test.partition("::")
-                took = seconds.get((path.removesuffix(".py").replace("/", "."), inner))
-                if took is None or took > LONGEST:
-                    continue
-                if not any(word in test for word in UNASKED):
-                    of[line].add(test)
-                    timed[test] = took
+            of[line].update(timed.keys() & {context.rpartition("|")[0] for context in contexts})
+            if not of[line]:
+                del of[line]
     return lines, timed
 
 
 def importers(root):
-    """File -> the files that import it by name."""
+    """File -> the files that import it by name, tests among them."""
     found = collections.defaultdict(set)
-    for package in ("pianalysis", "paper_repro"):
+    for package in ("pianalysis", "paper_repro", "tests"):
         for path in (root / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.ImportFrom):
@@ -165,7 +156,7 @@ def importers(root):
     return found
 
 
-def running(mutant, lines, importers):
+def running(mutant, lines, importers, seconds):
     """The tests that run the line, or where none does, the file or what imports it.
 
     Compiled kernels run unseen, constants and annotations when a file is imported.
@@ -175,6 +166,7 @@ def running(mutant, lines, importers):
     if mutant["line"] not in of:
         for file in importers.get(mutant["file"], ()):
             tests = tests.union(*lines.get(file, {}).values())
+            tests = tests.union(test for test in seconds if test.startswith(f"{file}::"))
     return tests
 
 
@@ -293,7 +285,7 @@ def main():
     chosen = every[: args.mutants + args.mutants // 10]  # some are no Python
     known = {key(result) for result in finished(args.cache, chosen)}
     by = importers(ROOT)
-    todo = [(m, running(m, lines, by)) for m in chosen if key(m) not in known]
+    todo = [(m, running(m, lines, by, seconds)) for m in chosen if key(m) not in known]
     workers = []
     for number in range(args.workers if todo else 0):
         child = os.fork()
