@@ -31,7 +31,7 @@ def perplexity_picture(record: Perplexity) -> Figure:
         xlabel="sliding window (tokens)",
         ylabel="perplexity",
         title=f"{record.checkpoint}: stride {record.stride}, pooled by {record.pooling}",
-        marker="o",
+        every=1,
         legend=None,
     )
     _pretrained(record.spec.context_window, ax=ax)
@@ -54,7 +54,7 @@ def whole_passkey_picture(record: Passkeys) -> Figure:
         xlabel="k: length of the prompt with its answer (tokens)",
         ylabel=f"share of {record.trials} passkeys read out",
         title=f"{record.checkpoint}: the key at the head of k tokens",
-        marker="o",
+        every=1,
         legend=None,
     )
     with style.applied():

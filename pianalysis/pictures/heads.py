@@ -10,7 +10,7 @@ import numpy as np
 from pianalysis.arrays import FloatArray
 from pianalysis.heads.statistics import HeadStatistics
 from pianalysis.heads.summary import WorstCaseCurve
-from pianalysis.pictures import frame, limits, marks, style
+from pianalysis.pictures import clouds, frame, limits, marks, style
 from pianalysis.records import Record
 
 if TYPE_CHECKING:
@@ -24,22 +24,36 @@ if TYPE_CHECKING:
 _RANGES = {2: "L to 2L", 4: "2L to 4L", 8: "4L to 8L"}
 
 
-def head_map(statistics: HeadStatistics) -> Figure:
+def head_map(statistics: HeadStatistics, name: str = "") -> Figure:
     """Draw layer x head maps: how far the signed score exceeds its in-window maximum (median)."""
     grids = [_grid(statistics, f"excess_{end}_median") for end in _RANGES]
     limit = max(float(np.nanmax(np.abs(grid))) for grid in grids) or 1.0
     figure, axes = frame.new_figure(1, len(grids), width=style.TEXT_WIDTH, height=3.0)
     for end, grid, ax in zip(_RANGES, grids, axes, strict=True):
-        marks.heatmap(
+        clouds.heatmap(
             grid,
             ax=ax,
             xlabel="head",
             ylabel="layer" if end == 2 else "",
-            label="median excess (logits)" if end == 8 else "",
+            label="excess: max a(s) there - max a(n), n < L\n(logits, median of the pairs)"
+            if end == 8
+            else "",
             limit=limit,
             title=f"spans {_RANGES[end]}",
         )
+    medians = " / ".join(f"{np.nanmedian(grid):.1f}" for grid in grids)
+    with style.applied():
+        figure.suptitle(
+            f"{_of(name)}largest scores beyond L exceed those inside by {medians} logits "
+            "(median head)",
+            fontsize=8,
+        )
     return figure
+
+
+def _of(name: str) -> str:
+    """Return what a title begins with, where the picture knows its model."""
+    return f"{name}: " if name else ""
 
 
 def _grid(statistics: HeadStatistics, column: str) -> FloatArray:
@@ -51,18 +65,21 @@ def _grid(statistics: HeadStatistics, column: str) -> FloatArray:
     return grid
 
 
-def score_fan(statistics: HeadStatistics) -> Figure:
+def score_fan(statistics: HeadStatistics, name: str = "") -> Figure:
     """Draw quantiles of the signed score of all heads against the span."""
     bands = statistics.bands
+    inside = bands.last < statistics.context_window
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=2.9)
-    marks.fan(
+    clouds.fan(
         np.sqrt(bands.first * bands.last),
         {"5 to 95%": (bands.p05, bands.p95), "25 to 75%": (bands.p25, bands.p75)},
         bands.median,
         ax=ax,
         xlabel="span s (tokens)",
         ylabel="signed score a(s) (logits)",
-        title=f"{len(statistics.table['head'])} heads, {statistics.tokens} tokens",
+        title=f"{_of(name)}95% of scores lie below {bands.p95[inside][-1]:.1f} at the window's "
+        f"end, below {bands.p95[~inside].max():.1f} beyond it "
+        f"({len(statistics.table['head'])} heads, {statistics.tokens} tokens)",
     )
     ax.set_xscale("log", base=2)
     window = statistics.context_window
@@ -77,7 +94,7 @@ def deviation_against_bounds(statistics: HeadStatistics) -> Figure:
     the line is a violation of Eq. 5 by a real query and key.
     """
     table = statistics.table
-    figure, ax = frame.new_figure(height=3.2)
+    figure, ax = frame.new_figure(height=3.4)
     observed = table["deviation_max"]
     kept = observed > 0.0
     forms = {"paper's form (Eq. 5)": "paper", "corrected": "corrected", "weighted": "weighted"}
@@ -89,17 +106,20 @@ def deviation_against_bounds(statistics: HeadStatistics) -> Figure:
         table["found_bound"][reached],
         table["found_deviation"][reached],
     )
-    marks.scatter(
+    broken = int((table["found_deviation"] > table["found_bound"]).sum())
+    clouds.scatter(
         series,
         ax=ax,
         xlabel="bound (logits)",
         ylabel="deviation from the chord (logits)",
+        title=f"a searched pair breaks the paper's bound in\n{broken} of "
+        f"{len(table['head'])} heads (points above the line)",
         legend=None,
     )
-    frame.shared_legend(figure, rows=2)
     with style.applied():
-        ax.axline((1.0, 1.0), (2.0, 2.0), color=style.GREY, linestyle="--", linewidth=0.8)
-    return figure
+        line: dict[str, Any] = {"color": style.BLACK, "linestyle": "--", "linewidth": 0.8}
+        ax.axline((1.0, 1.0), (2.0, 2.0), label="deviation = bound", **line)
+    return frame.shared_legend(figure, rows=3)
 
 
 def growth_against_worst_case(statistics: HeadStatistics, curve: WorstCaseCurve | None) -> Figure:
@@ -108,32 +128,33 @@ def growth_against_worst_case(statistics: HeadStatistics, curve: WorstCaseCurve 
     Without a curve (a window too long for the programme) the heads stand alone.
     """
     table = statistics.table
-    figure, ax = frame.new_figure(height=2.9)
-    marks.scatter(
+    figure, ax = frame.new_figure(height=3.2)
+    clouds.scatter(
         {
             "median of a head": (table["limit_median"], table["growth_median"]),
             "largest of a head": (table["growth_limit"], table["growth_max"]),
         },
         ax=ax,
-        xlabel="H: max|h| over in-window max|a|",
-        ylabel="max|a(s)|, L to 8L, over the same",
+        xlabel="H: max|h|, over max|a(n)|, n < L",
+        ylabel="growth: max|a(s)|, L ≤ s < 8L,\nover max|a(n)|, n < L",
+        title=f"beyond L |a| is {np.median(table['growth_median']):.2f} times its largest\n"
+        f"inside (median), {table['growth_max'].max():.1f} times at most",
         legend=None,
     )
     with style.applied():
         if curve is not None:
-            label = f"worst case at s = {curve.span:g}"
+            label = f"permitted at s = {curve.span:g}"
             ax.plot(curve.max_coefficient, curve.value, color=style.BLACK, label=label)
-        ax.legend(loc="upper left")
-    return figure
+    return frame.shared_legend(figure, rows=2)
 
 
 def figures(records: Mapping[str, Record]) -> dict[str, Figure]:
     """Return file stem -> picture, drawn from ``heads.measurement.records``."""
     drawn: Mapping[str, Any] = records
-    statistics = drawn["heads_map"]
+    statistics, name = drawn["heads_map"], drawn["heads_likelihood"].checkpoint
     out = {
-        "heads_map": head_map(statistics),
-        "heads_bands": score_fan(statistics),
+        "heads_map": head_map(statistics, name),
+        "heads_bands": score_fan(statistics, name),
         "heads_bounds": deviation_against_bounds(statistics),
         "heads_growth": growth_against_worst_case(statistics, drawn["heads_growth"].curve),
         "heads_softmax": limits.softmax_picture(drawn["heads_softmax"]),
@@ -148,23 +169,37 @@ def figures(records: Mapping[str, Record]) -> dict[str, Figure]:
 
 def likelihood_picture(record: GapLikelihood) -> Figure:
     """Draw the mean negative log-likelihood behind the gap against the gap, a line a scheme."""
-    rows = {label: record.where(scheme=label) for label in dict.fromkeys(record.scheme)}
+    rows = {_scheme(label): record.where(scheme=label) for label in dict.fromkeys(record.scheme)}
+    gaps = rows[_scheme(record.scheme[0])].gap
+    around = record.prefix + record.tail
+    window = record.spec.context_window - around
+    target = min((each.get("target", 0) for each in record.extensions.values()), default=0) - around
+    last = int(np.flatnonzero(gaps <= target)[-1]) if (gaps <= target).any() else len(gaps) - 1
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     marks.curves(
-        rows[record.scheme[0]].gap.tolist(),
+        gaps.tolist(),
         {label: one.mean for label, one in rows.items()},
         ax=ax,
         xlabel="gap between prefix and tail (tokens)",
-        ylabel="nats per token of the tail",
-        title=f"{record.checkpoint}: {record.tail} tokens across a gap from {record.prefix}",
-        marker="o",
+        ylabel=f"nats a token, {record.tail} tokens\n(bars: 1 standard error)",
+        title=f"{record.checkpoint}, gap {gaps[last]:.0f}: "
+        + ", ".join(f"{label} {one.mean[last]:.2f}" for label, one in rows.items())
+        + " nats a token",
+        every=1,
+        errors={label: one.standard_error for label, one in rows.items()},
         legend=None,
     )
-    window = record.spec.context_window - record.prefix - record.tail
     _window(window, "last gap inside the window", ax=ax)
+    if window < target <= gaps[-1]:
+        _window(target, "last gap inside the target", ax=ax)
     if len(rows) > 1:
         frame.shared_legend(figure)
     return figure
+
+
+def _scheme(label: str) -> str:
+    """Return a scheme's label with the paper's own name for it."""
+    return label.replace("linear", "PI (linear)")
 
 
 def passkey_picture(record: GapPasskey) -> Figure:
@@ -194,7 +229,7 @@ def passkey_picture(record: GapPasskey) -> Figure:
         centre: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
         for column, row, count in zip(columns, rows, record.successes, strict=True):
             ax.text(column, row, f"{count}", fontsize=6, zorder=4, **centre)
-        ax.set_yticks(range(len(labels)), labels)
+        ax.set_yticks(range(len(labels)), [_scheme(label) for label in labels])
         ax.set_xticks(range(len(distances)), [f"{distance}" for distance in distances])
         ax.tick_params(axis="x", labelrotation=45 if len(distances) > 12 else 0)
         ax.set_xlim(-0.6, len(distances) - 0.4)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pianalysis.arrays import FloatArray
-from pianalysis.pictures import frame, marks, style
+from pianalysis.pictures import clouds, frame, marks, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pianalysis.heads.measurement import HeadColumns
     from pianalysis.heads.permitted import PermittedScores
 
-_SPREAD = 0.24  # of a layer's points of several series, in layers
+_SPREAD = 0.25  # of a layer's points of several series, in layers
 
 
 def permitted_picture(record: PermittedScores) -> Figure:
@@ -26,24 +26,23 @@ def permitted_picture(record: PermittedScores) -> Figure:
     marks.curves(
         record.layer,
         {
-            "permitted: |a(n)| up to max(l, u)": record.two_sided,
-            "permitted: a(n) from -l to u": record.one_sided,
-            "permitted: |h| of each pair limited too": record.pairwise,
-            "observed: largest a(s), L <= s < 2L": record.observed,
+            "permitted: |a(n)| ≤ max(l, u), |h| ≤ H": record.two_sided,
+            "permitted: -l ≤ a(n) ≤ u, |h| ≤ H": record.one_sided,
+            "permitted: each pair's |h_j| limited too": record.pairwise,
+            "observed: largest a(s), L ≤ s < 2L": record.observed,
             "u: largest trained score": record.high,
         },
         ax=ax,
         xlabel="layer: of each the head whose observed / u is largest",
         ylabel="score (logits)",
-        title=f"Trained scores lie in [-l, u]; beyond L = {record.context_window} heads do "
-        f"{np.median(record.observed / record.high):.2g} u and could do "
+        title="one head a layer, the furthest beyond its largest trained score u: past L = "
+        f"{record.context_window} it reaches {np.median(record.observed / record.high):.2g} u,\n"
+        "and its limits -l ≤ a(n) ≤ u, |h| ≤ H alone permit "
         f"{np.median(record.one_sided / record.high):.2g} u (medians)",
         logy=True,
-        marker="o",
+        every=1,
         legend=None,
     )
-    for line, marker in zip(ax.lines, marks.MARKERS, strict=False):
-        line.set_marker(marker)
     frame.plain_ticks(ax, "y", [3, 10, 30, 100, 300])
     return frame.shared_legend(figure, rows=2)
 
@@ -53,7 +52,7 @@ def softmax_picture(record: HeadColumns) -> Figure:
     table = record.table
     figure, (left, right) = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.4)
     levels = {"median of a head's queries": "median", "largest": "max"}
-    marks.scatter(
+    clouds.scatter(
         {
             label: (table[f"from_chords_bound_{level}"], table[f"from_chords_{level}"])
             for label, level in levels.items()
@@ -61,7 +60,7 @@ def softmax_picture(record: HeadColumns) -> Figure:
         ax=left,
         xlabel=r"bound tanh($\delta$/2)",
         ylabel="total variation, measured",
-        title="From interpolated trained logits: below the bound",
+        title="from interpolated trained logits: below the bound",
         legend=None,
     )
     with style.applied():
@@ -75,6 +74,9 @@ def softmax_picture(record: HeadColumns) -> Figure:
             fontsize=7,
             color=style.BLACK,
         )
+    near, far = (
+        100.0 * np.median(table[f"from_{name}_median"]) for name in ("chords", "unextended")
+    )
     _by_layer(
         table["layer"],
         {
@@ -83,7 +85,7 @@ def softmax_picture(record: HeadColumns) -> Figure:
         },
         ax=right,
         ylabel="total variation, median of 64 queries",
-        title="PI x2's attention lies off that of",
+        title=f"PI x2: {far:.2g}% off the model, {near:.2g}% off interpolation",
     )
     right.set_yscale("log")
     for ax in (left, right):
@@ -103,19 +105,22 @@ def average_picture(record: HeadColumns) -> Figure:
         },
         ax=left,
         ylabel="root mean square, measured /\npredicted by independent phases",
-        title="Inside L: small where trained, large elsewhere",
+        title=f"inside L {_middle(table, 'rms_own'):.2f} at the text's spans, "
+        f"{_middle(table, 'rms_1'):.2f} anywhere",
     )
     _by_layer(
         table["layer"],
         {
-            "a(s), L <= s < 2L": _ratio(table, "rms_2", "rms_predicted"),
+            "a(s), L ≤ s < 2L": _ratio(table, "rms_2", "rms_predicted"),
             "a(s) minus its chord, mid-way between trained spans": _ratio(
                 table, "rms_deviation", "rms_deviation_predicted"
             ),
         },
         ax=right,
         ylabel="",
-        title="Beyond L and between spans: about 1",
+        title=f"beyond L {_middle(table, 'rms_2'):.2f}, "
+        f"off the chord {_middle(table, 'rms_deviation', 'rms_deviation_predicted'):.2f} "
+        "(median heads)",
     )
     right.sharey(left)
     left.set_yscale("log")
@@ -134,6 +139,11 @@ def _ratio(table: Mapping[str, FloatArray], top: str, bottom: str) -> FloatArray
     return out
 
 
+def _middle(table: Mapping[str, FloatArray], top: str, bottom: str = "rms_predicted") -> float:
+    """Return the median over heads of measured over predicted."""
+    return float(np.nanmedian(_ratio(table, top, bottom)))
+
+
 def _by_layer(
     layer: FloatArray, series: Mapping[str, FloatArray], *, ax: Axes, ylabel: str, title: str
 ) -> None:
@@ -141,6 +151,5 @@ def _by_layer(
     places = np.linspace(-_SPREAD, _SPREAD, len(series))
     with style.applied():
         for index, (label, values) in enumerate(series.items()):
-            look: dict[str, Any] = {"color": style.CYCLE[index], "marker": marks.MARKERS[index]}
-            ax.scatter(layer + places[index], values, s=6, linewidth=0, label=label, **look)
+            ax.scatter(layer + places[index], values, label=label, **clouds.points(index))
     frame.finish(ax, xlabel="layer", ylabel=ylabel, title=title)

@@ -1,4 +1,4 @@
-"""Marks on Axes: curves, bands, bars and paths; of many values fans, maps, clouds, rows."""
+"""Marks on Axes: curves, levels, bands, bars, paths, text; told apart in colour and in grey."""
 
 from __future__ import annotations
 
@@ -13,116 +13,18 @@ from pianalysis.pictures import frame, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+DASHES: tuple[Any, ...] = (
+    *("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (8, 2))),
+    *((0, (3, 1, 1, 1, 1, 1)), (0, (1, 2.5))),
+)
+_HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "++++", "oooo")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
-def _look(index: int) -> dict[str, Any]:
+def look(index: int) -> dict[str, Any]:
     """Return colour and marker of a series, by its number."""
     color, marker = style.CYCLE[index % len(style.CYCLE)], MARKERS[index % len(MARKERS)]
     return {"color": color, "marker": marker}
-
-
-def fan(
-    x: FloatArray,
-    bands: Mapping[str, tuple[FloatArray, FloatArray]],
-    middle: FloatArray,
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
-) -> Axes:
-    """Draw nested ranges over x, the widest first and palest, and the median as a line."""
-    with style.applied():
-        for depth, (label, (low, high)) in enumerate(bands.items(), start=1):
-            shade = 0.55 * depth / len(bands)
-            ax.fill_between(x, low, high, color=style.BLUE, alpha=shade, linewidth=0, label=label)
-        ax.plot(x, middle, color=style.BLACK, label="median")
-    return frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, legend="best")
-
-
-def heatmap(
-    values: FloatArray,
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str,
-    label: str,
-    limit: float,
-    title: str = "",
-) -> Axes:
-    """Draw a matrix as a map, rows upwards, colours from -limit (blue) through white to limit.
-
-    ``label`` names the quantity beside the colour bar; NaN leaves a cell blank.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    with style.applied():
-        image = ax.imshow(
-            values,
-            cmap="RdBu_r",
-            vmin=-limit,
-            vmax=limit,
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-        )
-        ax.grid(visible=False)
-        frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title)
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(integer=True))
-        if label:
-            ax.figure.colorbar(image, ax=ax, label=label)
-    return ax
-
-
-def scatter(
-    series: Mapping[str, tuple[FloatArray, FloatArray]],
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
-    legend: Any = "best",
-) -> Axes:
-    """Draw one cloud of points a series on log-log axes; points at 0 have no place there."""
-    with style.applied():
-        for index, (label, (x, y)) in enumerate(series.items()):
-            ax.scatter(x, y, s=7, linewidth=0, alpha=0.7, label=label, **_look(index))
-    return frame.finish(
-        ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True, logy=True, legend=legend
-    )
-
-
-def dots(
-    rows: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    *,
-    ax: Axes,
-    xlabel: str,
-    ylabel: str = "",
-    title: str = "",
-) -> Axes:
-    """Draw one row a name, top to bottom, with a marker a series on a logarithmic axis.
-
-    Values that are not finite have no marker.
-    """
-    with style.applied():
-        spread = np.linspace(-0.28, 0.28, len(series))
-        for index, (label, values) in enumerate(series.items()):
-            known = np.isfinite(values)
-            ax.plot(
-                np.asarray(values)[known],
-                (np.arange(len(rows)) + spread[index])[known],
-                linestyle="none",
-                markersize=4.5,
-                label=label,
-                **_look(index),
-            )
-        ax.set_yticks(range(len(rows)), rows)
-        ax.invert_yaxis()
-    return frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True)
 
 
 def curves(
@@ -135,14 +37,22 @@ def curves(
     title: str = "",
     logx: bool = False,
     logy: bool = False,
-    marker: str = "",
+    every: int = 0,
+    errors: Mapping[str, FloatArray] | None = None,
     legend: Any = "best",
 ) -> Axes:
-    """Draw one line a series over common x, told apart by colour and by dash."""
+    """Draw one line a series over common x, told apart by colour and by dash.
+
+    And by marker, one at each ``every``-th point; 0 for none. ``errors`` are standard errors by
+    series, drawn one up and one down.
+    """
     with style.applied():
         for index, (label, y) in enumerate(series.items()):
-            dash, look = _DASHES[index % len(_DASHES)], _look(index) | {"marker": marker}
-            ax.plot(x, y, label=label, linestyle=dash, **look)
+            own: dict[str, Any] = look(index) | ({"markevery": every} if every else {"marker": ""})
+            ax.plot(x, y, label=label, linestyle=DASHES[index % len(DASHES)], **own)
+            if errors and label in errors:
+                bars: dict[str, Any] = {"fmt": "none", "ecolor": own["color"], "elinewidth": 0.7}
+                ax.errorbar(x, y, yerr=errors[label], **bars)
     shown = legend if len(series) > 1 else None
     return frame.finish(
         ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=logx, logy=logy, legend=shown
@@ -207,37 +117,45 @@ def band(
     *,
     ax: Axes,
     label: str,
+    lowest: str,
     xlabel: str,
     ylabel: str,
     title: str = "",
+    legend: Any = "best",
 ) -> Axes:
-    """Draw the range [low, high] over x as a filled band."""
+    """Draw the range [low, high] over x as a filled band, its lower edge as a line."""
     with style.applied():
         ax.fill_between(x, low, high, color=style.BLUE, alpha=0.35, linewidth=0, label=label)
-        ax.plot(x, low, color=style.BLUE, linewidth=0.6)
-    return frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title)
+        ax.plot(x, low, color=style.BLUE, linewidth=0.6, label=lowest)
+    return frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, legend=legend)
 
 
 def phase_wheel(travelled: FloatArray, *, ax: Axes, title: str = "") -> Axes:
     """Draw how far each pair turns inside the window: arcs of at most one turn, slow pairs outside.
 
-    ``travelled`` is theta_j (L - 1) in radians; a full ring has seen every phase.
+    ``travelled`` is theta_j (L - 1) in radians; a full ring has seen every phase. Radii only keep
+    the pairs apart, so there are no axes; the legend says what is drawn.
     """
+    full = travelled >= 2 * np.pi
+    labels = {
+        True: f"{full.sum()} pairs turn fully (fast, inside)",
+        False: f"{(~full).sum()} do not: the arc they turn, from the right",
+    }
     with style.applied():
         radius = np.linspace(0.25, 1.0, travelled.size)
-        for r, angle in zip(radius, travelled, strict=True):
-            full = angle >= 2 * np.pi
+        for r, angle, whole in zip(radius, travelled, full.tolist(), strict=True):
             turn = np.linspace(0.0, min(float(angle), 2 * np.pi), 181)
             ax.plot(
                 r * np.cos(turn),
                 r * np.sin(turn),
-                color=style.BLUE if full else style.RED,
-                linewidth=0.6 if full else 1.1,
+                color=style.SKY if whole else style.RED,
+                linewidth=0.6 if whole else 1.1,
+                label=labels.pop(whole, None),
             )
         ax.set_aspect("equal")
-    return frame.finish(
-        ax, xlabel="real part (fast pairs inside)", ylabel="imaginary part", title=title
-    )
+        ax.set_axis_off()
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.02))
+    return frame.finish(ax, title=title)
 
 
 def bars(
@@ -249,14 +167,15 @@ def bars(
     xlabel: str = "",
     title: str = "",
 ) -> Axes:
-    """Draw grouped bars, one colour a series."""
+    """Draw grouped bars, one colour and one hatch a series."""
     with style.applied():
         width = 0.8 / len(series)
         middle = np.arange(len(groups))
         for index, (label, values) in enumerate(series.items()):
             offset = (index - (len(series) - 1) / 2) * width
-            color = _look(index)["color"]
-            ax.bar(middle + offset, values, width * 0.92, label=label, color=color)
+            fill: dict[str, Any] = {"color": look(index)["color"], "edgecolor": "white"}
+            fill |= {"hatch": _HATCHES[index % len(_HATCHES)], "linewidth": 0.0}
+            ax.bar(middle + offset, values, width * 0.92, label=label, **fill)
         ax.set_xticks(middle, groups)
         ax.grid(axis="x", visible=False)
         if len(series) > 1:
@@ -297,11 +216,11 @@ def paths(
     """
     with style.applied():
         for index, (label, (x, y)) in enumerate(series.items()):
-            look = _look(index)
+            own = look(index)
             sizes = np.linspace(14, 42, len(x)) if len(x) > 1 else 34
-            ax.plot(x, y, color=look["color"], linewidth=0.7, alpha=0.7)
+            ax.plot(x, y, color=own["color"], linewidth=0.7, alpha=0.7)
             ax.scatter(
-                x, y, s=sizes, edgecolor="white", linewidth=0.4, label=label, zorder=3, **look
+                x, y, s=sizes, edgecolor="white", linewidth=0.4, label=label, zorder=3, **own
             )
         frame.finish(ax, xlabel=xlabel, ylabel=ylabel, title=title, logx=True, logy=True)
         if within:

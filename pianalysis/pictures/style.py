@@ -11,12 +11,12 @@ BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 RED, PURPLE, SKY, BLACK, GREY = "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#7F7F7F"
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
 
-COLUMN_WIDTH, TEXT_WIDTH = 3.5, 7.0  # inches: one column, two columns
+COLUMN_WIDTH, TEXT_WIDTH = 84.0 / 25.4, 174.0 / 25.4  # inches: one column, two columns
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
-    "axes.titlesize": 8.5,
+    "axes.titlesize": 8.0,
     "axes.labelsize": 8.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -29,6 +29,9 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 3.5,
     "legend.frameon": False,
     "legend.fontsize": 7.0,
+    "legend.handlelength": 3.0,  # long enough for every dash to show what it is
+    "legend.columnspacing": 1.2,
+    "hatch.linewidth": 0.6,
     "xtick.labelsize": 7.0,
     "ytick.labelsize": 7.0,
     "figure.constrained_layout.use": True,
