@@ -91,17 +91,20 @@ def compute(name: str, seed: int = 0, tier: str | None = None) -> Mapping[str, R
 def save(
     name: str, records: Mapping[str, Record], folder: Path, seed: int, tier: str | None = None
 ) -> list[str]:
-    """Draw and write every stem of an item: .pdf, .svg, .png, .csv, .json; return the files."""
+    """Write every stem: .csv and .json, and .pdf, .svg, .png of what is drawn; return the files."""
     figures = load(name).plot(records)
     source = provenance(name, seed, tier)
+    written = []
     for stem, record in records.items():
-        for kind, metadata in _METADATA.items():
+        drawn = _METADATA if stem in figures else {}
+        for kind, metadata in drawn.items():
             out = io.BytesIO()
             with style.applied():
                 figures[stem].savefig(out, format=kind, metadata=metadata)
             write_atomic(folder / f"{stem}.{kind}", out.getvalue())
         record.save(folder / stem, source)
-    return [f"{stem}.{kind}" for stem in records for kind in (*_METADATA, "csv", "json")]
+        written += [f"{stem}.{kind}" for kind in (*drawn, "csv", "json")]
+    return written
 
 
 def run(
@@ -220,7 +223,7 @@ def older(folder: Path) -> list[str]:
     """Return one line for each item with records that sources made which have changed since."""
     stems: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.json")):
-        if not path.with_suffix(".svg").is_file():
+        if path.stem == "claims":
             continue  # the ledger itself
         source = committed.summary(path.stem, folder).get("provenance", {})
         name = (re.findall(r" run (\w+)", source.get("command", "")) or [""])[0]
