@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ WRONG, SEARCHED = 0.1, 2048  # radians, positions
 MEN, LIU, PHASE = (f"arXiv:{number}" for number in ("2405.14591", "2310.05209", "2602.10959"))
 _ROUNDED = 1.0 - 1e-12
 _SHOWN = ("condition", "side", "limit")
-_CYCLED = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+_SIGNS = {"at least": "≥", "above": ">", "at most": "≤", "below": "<"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,13 @@ def _distinct(rotary_dim: int) -> dict[str, RopeSpec]:
 
 
 def _joined(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)"
+    return ", ".join(names)
+
+
+def _short(names: str) -> str:
+    """Name a family once: llama-7b, -13b."""
+    family = names.partition("-")[0]
+    return names.replace(f", {family}-", ", -")
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
@@ -147,7 +154,7 @@ def _by_length(limits: Any, models: Any) -> Any:
                 rows.length,
                 rows.limit,
                 color=style.CYCLE[index],
-                linestyle=_CYCLED[index],
+                linestyle=marks.DASHES[index],
                 marker=marks.MARKERS[index],
                 label=f"{side[condition]} ({_named(condition, limits)})",
             )
@@ -158,11 +165,12 @@ def _by_length(limits: Any, models: Any) -> Any:
             "*",
             color=style.BLACK,
             markersize=9,
-            label="models, own window",
+            label=f"models at their own window;\nlines with L = "
+            f"{limits.spec.context_window} are {MODEL}'s",
         )
         for name, x, y in zip(first.model, first.window, first.base, strict=True):
             ax.annotate(
-                name.replace(" (", "\n("),
+                "\n".join(textwrap.wrap(_short(name), 16)),
                 (x, y),
                 xytext=(5, -3),
                 textcoords="offset points",
@@ -174,9 +182,9 @@ def _by_length(limits: Any, models: Any) -> Any:
         ax,
         xlabel="length (tokens)",
         ylabel="base c",
-        title=f"no base meets all: for {served.length[-1]:.0f} tokens {lower.min():.0f} to "
-        f"{lower.max():.0f} at least, and below {upper.min():.0f} (d = "
-        f"{limits.spec.rotary_dim})",
+        title=f"{MODEL}, L = {limits.spec.context_window}: no base meets all conditions; for "
+        f"{served.length[-1]:.0f} tokens one asks for\n{lower.max():.0f} at least, another for "
+        f"less than {upper.min():.0f} (d = {limits.spec.rotary_dim})",
         logx=True,
         logy=True,
     )
@@ -207,24 +215,37 @@ def _last(limits: Any, *sides: str) -> FloatArray:
 def _by_model(models: Any) -> Any:
     names = list(dict.fromkeys(models.model))
     conditions = list(dict.fromkeys(models.condition))
-    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    looks = {"yes": ("o", style.BLUE, style.BLUE), "no": ("X", "white", style.RED)}
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.6)
+    cells = list(zip(models.condition, models.model, models.met, strict=True))
+    sums = models.where(condition="cosine sum")
+    odd = {
+        ("cosine sum", name, "no")
+        for name, met, base, limit in zip(sums.model, sums.met, sums.base, sums.limit, strict=True)
+        if met == "no" and base >= limit
+    }
+    looks = {
+        "met": ("o", style.BLUE, style.BLUE, [cell for cell in cells if cell[2] == "yes"]),
+        "not met": ("X", "white", style.RED, [c for c in cells if c[2] == "no" and c not in odd]),
+        "not met, although above the least base that meets it": (
+            *("D", style.BLACK, style.BLACK),
+            [cell for cell in cells if cell in odd],
+        ),
+    }
     with style.applied():
-        for met, (marker, face, edge) in looks.items():
-            rows = models.where(met=met)
+        for label, (marker, face, edge, shown) in looks.items():
             ax.plot(
-                [conditions.index(name) for name in rows.condition],
-                [names.index(name) for name in rows.model],
+                [conditions.index(condition) for condition, _, _ in shown],
+                [names.index(name) for _, name, _ in shown],
                 marker,
-                markersize=8,
+                markersize=8 if marker != "D" else 6,
                 markerfacecolor=face,
                 markeredgecolor=edge,
                 linestyle="none",
-                label="met" if met == "yes" else "not met",
+                label=label,
             )
         ax.set_xticks(range(len(conditions)), conditions)
         labels = [
-            f"{name}: {row.base[0]:g}, {row.window[0]:g}"
+            "\n".join([*textwrap.wrap(_short(name), 20), f"{row.base[0]:.0f}, {row.window[0]:.0f}"])
             for name in names
             for row in [models.where(model=name)]
         ]
@@ -234,29 +255,22 @@ def _by_model(models: Any) -> Any:
         for condition, name, limit, side in zip(
             models.condition, models.model, models.limit, models.side, strict=True
         ):
-            sign = "≥" if side in ("at least", "above") else "≤"
             ax.annotate(
-                f"{sign} {limit:.0f}",
+                f"{_SIGNS[side]} {limit:.0f}",
                 (conditions.index(condition), names.index(name)),
-                xytext=(0, -11),
+                xytext=(0, -12),
                 textcoords="offset points",
                 ha="center",
-                fontsize=6,
+                fontsize=6.5,
             )
-    sums = models.where(condition="cosine sum")
     served = sum(met == "yes" for met in sums.met)
-    above = [
-        name
-        for name, met, base, limit in zip(sums.model, sums.met, sums.base, sums.limit, strict=True)
-        if met == "no" and base >= limit
-    ]
     resolved = sum(met == "yes" for met in models.where(condition="precision").met)
     frame.finish(
         ax,
         xlabel="published condition, at the model's own window",
         ylabel="model: base, window (tokens)",
-        title=f"cosine sum: {served} of {len(names)} meet it, {len(above)} fail above its least "
-        f"base; precision: {resolved}",
+        title=f"of {len(names)} models' bases {served} meet the cosine sum, {resolved} precision;\n"
+        f"above the least base that meets the cosine sum, yet failing it: {len(odd)}",
     )
     return frame.shared_legend(figure)
 

@@ -85,46 +85,54 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     waves: Any = records["basis_wavelengths"]
     wheel: Any = records["basis_phase_wheel"]
     gram: Any = records["basis_gram"]
-    figure, ax = frame.new_figure(height=2.6)
+    figure, ax = frame.new_figure(height=2.8)
+    shares = []
     with style.applied():
         for index, name in enumerate(SHOWN):
             drawn = waves.where(model=name)
             relative = drawn.wavelength / drawn.windows
             beyond = int((relative > 1).sum())
+            shares.append(beyond / relative.size)
             ax.plot(
                 drawn.pair_share,
                 relative,
-                color=style.CYCLE[index],
-                linestyle=("-", "--", "-.", ":")[index],
+                linestyle=marks.DASHES[index],
+                markevery=relative.size // 8,
+                **marks.look(index),
                 label=f"{name}: {beyond} of {relative.size} beyond",
             )
     frame.finish(
         ax,
         xlabel="pair index j / (d/2)",
         ylabel="wavelength / context window",
-        title="slow pairs never complete a turn in the window",
+        title=f"{min(shares):.0%} to {max(shares):.0%} of the pairs never complete\n"
+        "a turn in the pretrained window",
         logy=True,
         legend="upper left",
     )
     marks.level(1.0, "one turn a window", ax=ax, at=0.02)
+    ax.set_ylim(top=1e5)  # room for the legend
     turn, ax = frame.new_figure(height=3.3)
     seen = int((wheel.travelled < 2 * np.pi).sum())
     marks.phase_wheel(
         wheel.travelled,
         ax=ax,
-        title=f"{seen} of {wheel.pair.size} pairs never turn fully in L = 2048",
+        title=f"{seen} of {wheel.pair.size} pairs never turn fully in L = "
+        f"{wheel.spec.context_window}",
     )
     condition, ax = frame.new_figure()
     series = {f"d = {d}": gram.where(head_dim=d).log10_upper for d in CONDITION_DIMS}
+    llama = gram.only(head_dim=128.0, window=2048.0)["log10_upper"]
     marks.curves(
         WINDOWS,
         series,
         ax=ax,
         xlabel="window L (tokens)",
         ylabel="log10 condition number",
-        title="design matrix on 0..L-1, base 10000 (certified)",
+        title=f"fits in a window are ill-conditioned: 10^{llama:.0f}\nat d = 128, L = 2048 "
+        f"(certified, base {gram.base:g})",
         logx=True,
-        marker="o",
+        every=1,
         legend="upper right",
     )
     frame.plain_ticks(ax, "x", [256, 1024, 4096, 32768])

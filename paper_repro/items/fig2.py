@@ -21,18 +21,22 @@ _claim = partial(Claim, item="fig2", test="scores/test_fits.py")
 
 METHODS = ("normal_float32", "normal_float64", "svd")
 LABELS = {
-    "normal_float32": "float32 normal equations (paper)",
+    "normal_float32": "float32 normal equations",
     "normal_float64": "float64 normal equations",
     "svd": "float64 singular values",
-    "exact": "exact arithmetic (standard deviation)",
+    "exact": "exact (standard dev.)",
 }
 RIDGES = tuple(float(f"1e{k}") for k in range(-7, 3))
 SEEDS = 8
+PAPER = 8000.0  # "larger than 8000" in Fig. 2's caption
 
 
 @dataclass(frozen=True, slots=True)
 class Panels(Record):
-    """The paper's three panels: the float32 fit inside, beyond, and between the integers."""
+    """The paper's three panels: the float32 fit inside, beyond, and between the integers.
+
+    Rows of the panel "data" are the noise that was fitted.
+    """
 
     spec: RopeSpec
     seed: int
@@ -96,16 +100,23 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 
 
 def _panels(spec: RopeSpec, seed: int) -> Panels:
-    fit = fit_score(spec, noise(spec, seed), method="normal_float32")
+    values = noise(spec, seed)
+    fit = fit_score(spec, values, method="normal_float32")
     window = spec.context_window
     spans = {
         "inside": np.arange(window, dtype=float),
         "beyond": np.arange(2 * window, dtype=float),
         "between": np.arange(25, 75, 1 / 8),
     }
-    names = tuple(name for name, s in spans.items() for _ in s)
-    span = np.concatenate(list(spans.values()))
-    return Panels(spec=spec, seed=seed, panel=names, span=span, score=fit.score(span))
+    score = {name: fit.score(span) for name, span in spans.items()} | {"data": values}
+    spans["data"] = spans["inside"]
+    return Panels(
+        spec=spec,
+        seed=seed,
+        panel=tuple(name for name, span in spans.items() for _ in span),
+        span=np.concatenate(list(spans.values())),
+        score=np.concatenate(list(score.values())),
+    )
 
 
 def _precision(spec: RopeSpec, seed: int) -> Precision:
@@ -168,53 +179,63 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 def _plot_panels(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 3, width=style.TEXT_WIDTH, height=2.1)
     titles = {
-        "inside": "the fit inside [0, L)",
-        "beyond": "the same fit on [0, 2L)",
-        "between": "between the integers",
+        "inside": "fitted in [0, L): |a| ≤ {:.2f}",
+        "beyond": "the same fit up to 2L: |a| ≤ {:.0f}",
+        "between": "between integers: |a| ≤ {:.2f}",
     }
+    data, window = record.where(panel="data"), record.spec.context_window
+    with style.applied():
+        axes[0].plot(data.span, data.score, ".", color="#BBBBBB", markersize=1.5, label="noise")
     for ax, (name, text) in zip(axes, titles.items(), strict=True):
         drawn = record.where(panel=name)
         marks.curves(
             drawn.span,
-            {"a(s)": drawn.score},
+            {"fit a(s)": drawn.score},
             ax=ax,
             xlabel="span s (tokens)",
             ylabel="score a(s)" if name == "inside" else "",
-            title=text,
+            title=text.format(np.abs(drawn.score).max()),
         )
+    whole = drawn.span % 1.0 == 0.0
     with style.applied():
-        for line in axes[0].lines:
-            line.set_linewidth(0.4)
-        axes[1].axvline(record.spec.context_window, color=style.GREY, linestyle="--", linewidth=0.8)
-        for integer in range(25, 75):
-            axes[2].axvline(integer, color="#DDDDDD", linewidth=0.4, zorder=0)
-        axes[2].grid(visible=False)
+        axes[0].lines[-1].set_linewidth(0.4)
+        axes[0].set_ylim(-4.5, 6.0)
+        axes[0].legend(loc="upper right", ncols=2, markerscale=4.0)
+        axes[1].axvline(window, color=style.GREY, linestyle="--", linewidth=0.8, label="L")
+        axes[1].legend(loc="upper left")
+        integers: dict[str, Any] = {"color": style.BLACK, "markersize": 2.0}
+        axes[2].plot(drawn.span[whole], drawn.score[whole], "o", label="at integers", **integers)
+        axes[2].legend(loc="upper right")
+        axes[2].set_ylim(top=1.4 * axes[2].get_ylim()[1])  # room for the legend
     return figure
 
 
 def _plot_precision(record: Any) -> Any:
-    figure, ax = frame.new_figure(height=2.8)
+    figure, ax = frame.new_figure(height=3.2)
     series = {text: record.where(method=name).log10_magnitude for name, text in LABELS.items()}
+    reached = [f"10^{values.max():.1f}" for values in series.values()]
     marks.curves(
         record.where(method="exact").span,
         series,
         ax=ax,
         xlabel="span s (tokens)",
         ylabel="log10 |a(s)|",
-        title="one least-squares problem, four arithmetics",
-        legend="upper left",
+        title=f"beyond L one problem reaches {reached[0]} in float32,\n"
+        f"{reached[1]} and {reached[2]} in float64, {reached[3]} exactly",
+        every=24,
+        legend=None,
     )
     with style.applied():
-        ax.axvline(record.spec.context_window, color=style.GREY, linestyle="--", linewidth=0.8)
-        ax.set_ylim(-4, 72)
-        ax.annotate(
-            "L",
-            (record.spec.context_window, -3.5),
-            xytext=(3, 0),
-            textcoords="offset points",
-            fontsize=7,
+        edge: dict[str, Any] = {"color": style.GREY, "linewidth": 0.8}
+        ax.axvline(
+            record.spec.context_window,
+            linestyle="--",
+            label=f"window L = {record.spec.context_window}",
+            **edge,
         )
-    return figure
+        ax.axhline(np.log10(PAPER), linestyle=":", label="the paper's about 8000", **edge)
+        ax.set_ylim(-4, 68)
+    return frame.shared_legend(figure, rows=3)
 
 
 def _plot_seeds(record: Any) -> Any:
@@ -232,24 +253,32 @@ def _plot_seeds(record: Any) -> Any:
             ["float32\nnormal eq.", "float64\nnormal eq.", "float64\nsing. values"],
         )
         ax.grid(axis="x", visible=False)
-        ax.set_ylabel("largest |a(s)|, L <= s < 2L")
-        ax.set_title(f"the same problem, {values.size} seeds: set by rounding", loc="left")
-    marks.level(8000, "the paper's ~8000", ax=ax, color=style.BLACK)
+        ax.set_ylabel("largest |a(s)|, L ≤ s < 2L")
+        largest = record.where(method=METHODS[0]).beyond.max()
+        ax.set_title(
+            f"set by rounding: at most {largest:.0f} in float32,\nat least "
+            f"{record.where(method=METHODS[1]).beyond.min():.0e} in float64 ({values.size} seeds)",
+            loc="left",
+        )
+    marks.level(PAPER, "the paper's about 8000", ax=ax, color=style.BLACK)
     return figure
 
 
 def _plot_ridge(record: Any) -> Any:
     figure, ax = frame.new_figure()
+    tame = record.ridge[record.beyond <= 2.0 * record.inside]
     marks.curves(
         record.ridge,
-        {"beyond, L <= s < 2L": record.beyond, "inside, 0 <= s < L": record.inside},
+        {"beyond, L ≤ s < 2L": record.beyond, "inside, 0 ≤ s < L": record.inside},
         ax=ax,
         xlabel="ridge added to the normal matrix",
         ylabel="largest |a(s)| (median)",
-        title="ridge tames extrapolation, at a price",
+        title=f"beyond over inside: {record.beyond[0] / record.inside[0]:.0f} at ridge "
+        f"{record.ridge[0]:.0e},\n"
+        + (f"at most 2 from ridge {tame.min():g} on" if tame.size else "above 2 at every ridge"),
         logx=True,
         logy=True,
-        marker="o",
+        every=1,
     )
     return figure
 

@@ -30,18 +30,23 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the prompt as text."""
-    return {"fig3": prompt_figure(records["fig3"], "Fig. 3: passkey prompt")}
+    return {
+        "fig3": prompt_figure(
+            records["fig3"], "Fig. 3: the passkey prompt hides one sentence among X + Y fillers"
+        )
+    }
 
 
 def prompt_figure(record: Any, title: str) -> Any:
-    """Draw a prompt's parts with their names, wrapped to one column."""
+    """Draw a prompt's parts with their names, wrapped to the width of the text."""
     import textwrap
 
-    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=1.3)
     lines = []
     for name, text in zip(record.part, record.text, strict=True):
-        wrapped = textwrap.wrap(text, 92) or [""]
+        wrapped = textwrap.wrap(text, 104) or [""]
         lines += [f"{name if i == 0 else '':<17}{line}" for i, line in enumerate(wrapped)]
+    height = 0.3 + 0.125 * len(lines)
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=height)
     marks.text_panel(lines, ax=ax, title=title)
     return figure
 

@@ -23,7 +23,12 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the prompt as text."""
-    return {"fig4": prompt_figure(records["fig4"], "Fig. 4: summarisation prompt")}
+    return {
+        "fig4": prompt_figure(
+            records["fig4"],
+            "Fig. 4: the summarisation prompt puts the document between two requests",
+        )
+    }
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:

@@ -117,16 +117,20 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax=ax,
         offset=(-30, 50),
     )
-    far, ax = frame.new_figure(height=2.7)
+    far, ax = frame.new_figure(height=2.9)
+    stop = wide.start[-1] + wide.block
     marks.band(
         wide.start + wide.block / 2,
         wide.low,
         wide.high,
         ax=ax,
-        label="range over 64 integers",
+        label=f"range over each {wide.block} integers",
+        lowest=f"least of each {wide.block} integers",
         xlabel="span s (tokens)",
-        ylabel=f"B(s)/d, least and largest\nof every {wide.block} integers",
-        title=f"B < d at {100 * wide.share_below:.1f}% of integers, from {wide.first_integer} on",
+        ylabel="B(s)/d",
+        title=f"B(s) ≥ d fails at {wide.first_integer}, and at "
+        f"{100 * wide.share_below:.1f}% of all\nintegers below {stop:.0f}",
+        legend="upper right",
     )
     marks.level(1.0, "B = d", ax=ax, at=0.02, above=False)
     with style.applied():

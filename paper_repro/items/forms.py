@@ -13,10 +13,7 @@ from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record, columns
 
 DIMENSIONS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 512)
-PANELS = {
-    "head_dim": ("head_dim d (base 10000)", "against the dimension"),
-    "base": ("base c (d = 128)", "against the base"),
-}
+PANELS = {"head_dim": "head_dim d (base 10000)", "base": "base c (d = 128)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +40,17 @@ def tabulate(bases: Sequence[float], value: Callable[[RopeSpec, str], float]) ->
 
 
 def draw(
-    record: Any, labels: Mapping[str, str], *, ylabel: str, height: float, logy: bool = False
+    record: Any,
+    labels: Mapping[str, str],
+    titles: Sequence[str],
+    *,
+    ylabel: str,
+    height: float,
+    logy: bool = False,
 ) -> tuple[Any, Any]:
     """Return a figure and its Axes: a panel against head_dim and one against base."""
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=height)
-    for ax, (panel, (xlabel, title)) in zip(axes, PANELS.items(), strict=True):
+    for ax, (panel, xlabel), title in zip(axes, PANELS.items(), titles, strict=True):
         shown = record.where(panel=panel)
         marks.curves(
             shown.x,
@@ -58,6 +61,6 @@ def draw(
             title=title,
             logx=True,
             logy=logy,
-            marker="o" if panel == "head_dim" else "",
+            every=1 if panel == "head_dim" else 4,
         )
     return figure, axes

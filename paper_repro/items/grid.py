@@ -12,7 +12,7 @@ from paper_repro.items.fig2 import noise
 from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis import RopeSpec, attention_score, grid_constant, local_grid_constant, preset
 from pianalysis.arrays import FloatArray
-from pianalysis.pictures import frame, style
+from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record, columns
 from pianalysis.scores.fits import fit_score
 
@@ -93,24 +93,24 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw alpha against M for each eps, and the weights at the midpoint of a cell."""
     table: Any = records["grid_constants"]
     one: Any = records["grid_weights"]
-    curves, ax = frame.new_figure(height=2.7)
-    markers = "osD^v"
+    curves, ax = frame.new_figure(height=3.1)
+    near = table.only(neighbours=8, tolerance=1e-3)
     with style.applied():
         for index, tolerance in enumerate(TOLERANCES):
             drawn = table.where(tolerance=tolerance)
             ax.plot(
                 drawn.neighbours,
                 drawn.alpha,
-                marker=markers[index],
-                color=style.CYCLE[index],
-                label=f"eps = 1e{round(np.log10(tolerance))}",
+                linestyle=marks.DASHES[index],
+                label=f"ε = 1e{round(np.log10(tolerance))}",
+                **marks.look(index),
             )
         ax.axhline(
             table.all_integers,
             color=style.GREY,
             linestyle="--",
             linewidth=0.8,
-            label="1/cos(1/2), all integers",
+            label="all: 1/cos(1/2)",
         )
         ax.set_xscale("log", base=2)
         ax.set_xlim(1.8, 72)
@@ -118,24 +118,26 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     frame.finish(
         ax,
         xlabel="neighbours M on each side (tokens)",
-        ylabel="certified alpha",
-        title="|a(s)| <= alpha max|a(n)| + eps sum|h|",
-        legend="upper right",
+        ylabel="certified α",
+        title=f"{2 * near['neighbours']:.0f} integers bound the scores between them:\n|a(s)| ≤ "
+        f"{near['alpha']:.4f} max|a(n)| + {near['tolerance']:g} Σ|h|",
     )
     frame.plain_ticks(ax, "x", [2, 4, 8, 16, 32, 64])
+    frame.shared_legend(curves, rows=2)
     bars, ax = frame.new_figure()
     with style.applied():
         positive = one.weight > 0
-        for sign, color, label in (
-            (positive, style.BLUE, "w_n > 0"),
-            (~positive, style.RED, "w_n < 0"),
+        for sign, color, face, label in (
+            (positive, style.BLUE, style.BLUE, "w_n > 0"),
+            (~positive, style.RED, "white", "w_n < 0"),
         ):
-            ax.plot(one.offset[sign], np.abs(one.weight[sign]), "o", color=color, label=label)
+            weights: dict[str, Any] = {"color": color, "markerfacecolor": face, "label": label}
+            ax.plot(one.offset[sign], np.abs(one.weight[sign]), "o", **weights)
     frame.finish(
         ax,
         xlabel="integer n (tokens from the left end of the cell)",
         ylabel="|w_n| at s = 1/2",
-        title=f"M = {one.neighbours}: sum|w| <= {one.alpha:.4f}, eps = {one.tolerance:g}",
+        title=f"weights die away: Σ|w_n| ≤ {one.alpha:.4f}, ε = {one.tolerance:g}",
         logy=True,
         legend="upper right",
     )

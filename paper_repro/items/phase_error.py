@@ -15,7 +15,7 @@ from paper_repro.ledger import Claim
 from pianalysis import RopeSpec, first_wrong, phase_error, preset
 from pianalysis.arrays import FloatArray
 from pianalysis.extension.named import comparable_extensions
-from pianalysis.pictures import frame, marks, style
+from pianalysis.pictures import clouds, frame, marks, style
 from pianalysis.precision.formats import PIPELINES
 from pianalysis.precision.table import SEARCHED, TOLERANCE
 from pianalysis.records import Record, columns
@@ -103,10 +103,20 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the curves by pipeline and by scheme, and the first wrong positions."""
     curves: Any = records["phase_error"]
+    first: Any = records["phase_error_first"]
+    start = first.where(scheme="default").first
+    early = int((start < curves.spec.context_window).sum())
+    own = [first.only(scheme=name, pipeline=ONE)["first"] for name in CURVES]
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=3.6)
     panels = (
-        ({name: curves.curve("default", name) for name in PIPELINES}, f"{MODEL}, not extended"),
-        ({name: curves.curve(name, ONE) for name in CURVES}, f"{ONE}, to {TARGET} tokens"),
+        (
+            {name: curves.curve("default", name) for name in PIPELINES},
+            f"{MODEL}: {early} of {start.size} formats go wrong inside L",
+        ),
+        (
+            {name: curves.curve(name, ONE) for name in CURVES},
+            f"{ONE}, to {TARGET}: wrong at {min(own):.0f} to {max(own):.0f}",
+        ),
     )
     for ax, (series, title) in zip(axes, panels, strict=True):
         marks.curves(
@@ -118,18 +128,20 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
             title=title,
             logx=True,
             logy=True,
+            every=14,
             legend="",
         )
         marks.level(curves.tolerance, f"wrong above {curves.tolerance:g} rad", ax=ax)
         frame.legend_below(ax, columns=2)
-    first: Any = records["phase_error_first"]
+    soon = first.where(pipeline="bfloat16").first
     other, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    marks.dots(
+    clouds.dots(
         SCHEMES,
         {name: first.where(pipeline=name).first for name in PIPELINES},
         ax=ax,
         xlabel=f"first position with a phase off by more than {first.tolerance:g} rad (tokens)",
-        title=f"{MODEL} to {TARGET} tokens; no marker: none below {first.searched}",
+        title=f"{MODEL} to {TARGET}: bfloat16 is wrong by {soon.max():.0f} under every scheme "
+        f"(no marker: not below {first.searched})",
     )
     frame.shared_legend(other, rows=2)
     return {"phase_error": figure, "phase_error_first": other}

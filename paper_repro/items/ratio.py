@@ -60,12 +60,20 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.barh(place, readings.lower, color=colors, height=0.7)
         for y, value in zip(place, readings.lower, strict=True):
             ax.text(value + 8, y, f"{value:.1f}", va="center", fontsize=7)
+        spread = f"{readings.lower.min():.0f} to {readings.lower.max():.0f}"
         ax.set_yticks(place, names)
         ax.grid(axis="y", visible=False)
         ax.set_xlim(0, 960)
-        ax.set_xlabel("extrapolation bound / interpolation bound")
-        ax.set_title("readings of the ~600x", loc="left")
-    wide, axes = forms.draw(records["ratio_scaling"], LABELS, ylabel="ratio of bounds", height=2.5)
+        ax.set_xlabel("extrapolation / interpolation bound")
+        ax.set_title(f"the ~600x: {spread}, as it is read", loc="left")
+    scaling: Any = records["ratio_scaling"]
+    by_dim, by_base = (scaling.where(panel=panel) for panel in forms.PANELS)
+    titles = (
+        f"printed: the same for every d; sharp: {by_dim.sharp[0]:.0f} to {by_dim.sharp[-1]:.0f}",
+        f"all grow with the base, the printed to {by_base.paper[-1]:.0f}",
+    )
+    wide, axes = forms.draw(scaling, LABELS, titles, ylabel="ratio of bounds", height=2.5)
+    frame.plain_ticks(axes[0], "x", [8, 16, 32, 64, 128, 256, 512])
     for panel in axes:
         panel.set_ylim(bottom=0)
     return {"ratio": figure, "ratio_scaling": wide}

@@ -40,6 +40,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 def _training(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
     steps = np.unique(record.step)
+    last = record.where(step=steps[-1])
+    penalised = [settings["penalty"] > 0 for settings in record.settings.values()]
+    square = {flag: last.mean_square[np.equal(penalised, flag)].mean() for flag in (True, False)}
     for ax, column, label in zip(
         axes,
         ("loss", "mean_square"),
@@ -48,12 +51,16 @@ def _training(record: Any) -> Any:
     ):
         marks.curves(
             steps,
-            {name: getattr(record.where(model=name), column) for name in _models(record)},
+            {_seeded(n): getattr(record.where(model=n), column) for n in _models(record)},
             ax=ax,
             xlabel="training step",
             ylabel=label,
-            title=f"{record.parameters:,} parameters" if column == "loss" else "what is penalised",
+            title=f"{record.parameters:,} parameters end at {last.loss.min():.2f} to "
+            f"{last.loss.max():.2f} nats"
+            if column == "loss"
+            else f"the penalty divides Σ|h|² by {square[False] / square[True]:.0f}",
             logy=column == "mean_square",
+            every=6,
             legend=None,
         )
     return frame.shared_legend(figure)
@@ -65,20 +72,26 @@ def _heads(record: Any) -> Any:
     places = [
         f"{layer:.0f}.{head:.0f}" for layer, head in zip(first.layer, first.head, strict=True)
     ]
-    for index, name in enumerate(_models(record)):
+    models = _models(record)
+    shift = np.linspace(-0.27, 0.27, len(models))
+    for index, name in enumerate(models):
         ax.plot(
-            np.arange(len(places)),
+            np.arange(len(places)) + shift[index],
             record.where(model=name).found_ratio,
             linestyle="none",
-            marker=marks.MARKERS[index],
-            color=style.CYCLE[index],
-            label=name,
+            markersize=3.5,
+            label=_seeded(name),
+            **marks.look(index),
         )
+    broken = int((record.found_ratio > 1.0).sum())
     frame.finish(
         ax,
         xlabel="layer.head",
         ylabel="largest deviation / printed bound",
-        title="Theorem 2.1 on trained heads",
+        title=f"the printed bound fails in {broken} of {record.found_ratio.size} trained heads, "
+        "the corrected one in none"
+        if record.found_ratio.max() <= record.corrected_unit
+        else f"the printed bound fails in {broken} of {record.found_ratio.size} trained heads",
     )
     ax.set_xticks(range(len(places)), places)
     ax.set_ylim(0.9, 1.08 * record.corrected_unit)
@@ -89,42 +102,50 @@ def _heads(record: Any) -> Any:
 
 def _growth(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
+    models = _models(record)
+    peaks = {n: [record.value(n, f"peak_{end}", "p95") for end in FACTORS] for n in models}
+    grown = {
+        kind: max(values[-1] / values[0] for n, values in peaks.items() if n.startswith(kind))
+        for kind in ("no penalty", "penalty")
+    }
+    median = [record.value(name, "growth", "median") for name in models]
     marks.curves(
         FACTORS,
-        {
-            name: [record.value(name, f"peak_{end}", "p95") for end in FACTORS]
-            for name in _models(record)
-        },
+        {_seeded(name): values for name, values in peaks.items()},
         ax=axes[0],
         xlabel="end of the range of spans (windows L)",
         ylabel="95% quantile of max a(s) (logits)",
-        title="signed scores",
+        title="growth by 8L, at most: "
+        + ", ".join(f"{kind} {times:.2f}" for kind, times in grown.items()),
         logx=True,
-        marker="o",
+        every=1,
         legend=None,
     )
     frame.plain_ticks(axes[0], "x", FACTORS)
     marks.bars(
-        [name.replace(", ", "\n") for name in _models(record)],
+        [_seeded(name).replace(", ", "\n") for name in models],
         {
-            label: [record.value(name, "growth", level) for name in _models(record)]
+            label: [record.value(name, "growth", level) for name in models]
             for label, level in {"median": "median", "95% quantile": "p95"}.items()
         },
         ax=axes[1],
-        ylabel="max|a| beyond L / max|a| inside",
-        title="growth, L to 8L",
+        ylabel="max|a|, L to 8L,\nover max|a| inside",
+        title=f"max|a| grows {min(median):.2f} to {max(median):.2f} times (medians)",
     )
     marks.level(1.0, "", ax=axes[1])
     axes[1].set_ylim(0.0, 1.3 * axes[1].get_ylim()[1])  # room for the legend
-    return frame.shared_legend(figure)
+    frame.legend_below(axes[0], columns=2)
+    return figure
 
 
 def _likelihood(record: Any) -> Any:
     figure, axes = frame.new_figure(1, 2, width=style.TEXT_WIDTH, height=2.7)
     window = record.context_window
     lowest, highest = record.perplexity.min(), record.perplexity.max()
+    models = _models(record)
+    last = max(record.nats_by_length(models[0], DIRECT))
     for ax, scheme in zip(axes, (DIRECT, PI), strict=True):
-        for index, name in enumerate(_models(record)):
+        for index, name in enumerate(models):
             nats = record.nats_by_length(name, DIRECT)
             if scheme == PI:
                 nats = {window: nats[window]} | record.nats_by_length(name, PI)
@@ -132,16 +153,17 @@ def _likelihood(record: Any) -> Any:
                 ax.plot(
                     list(nats),
                     np.exp(list(nats.values())),
-                    marker=marks.MARKERS[index],
-                    color=style.CYCLE[index],
-                    label=name,
+                    linestyle=marks.DASHES[index],
+                    label=_seeded(name),
+                    **marks.look(index),
                 )
+        worst = np.exp([record.nats_by_length(name, scheme)[last] for name in models])
         title = "direct extrapolation" if scheme == DIRECT else "PI, not fine-tuned"
         frame.finish(
             ax,
-            xlabel="document length (tokens)",
+            xlabel=f"document length (tokens; L = {window})",
             ylabel="held-out perplexity",
-            title=f"{title}; L = {window}",
+            title=f"{title}: {worst.min():.0f} to {worst.max():.0f} at {last / window:.0f} L",
             logx=True,
             logy=True,
         )
@@ -153,6 +175,11 @@ def _likelihood(record: Any) -> Any:
 
 def _models(record: Any) -> list[str]:
     return list(dict.fromkeys(record.model))
+
+
+def _seeded(model: str) -> str:
+    """Return a model's name with its seed, the first one's too."""
+    return model if "seed" in model else f"{model}, seed 0"
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:

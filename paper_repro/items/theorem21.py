@@ -143,9 +143,10 @@ def _plot_counterexample(record: Any) -> Any:
         ax=axes[0],
         xlabel="span s (tokens)",
         ylabel="score",
-        title="h_j = exp(-i theta_j / 2), d = 128, c = 10000",
+        title=f"h_j = exp(-i theta_j / 2), d = {record.spec.head_dim}, c = {record.spec.base:g}",
         legend="center",
     )
+    middle = record.span.size // 2
     series = {"deviation |a - chord|": record.deviation}
     series |= {f"bound: {LABELS[f]}": getattr(record, f) for f in FORMS}
     marks.curves(
@@ -154,10 +155,10 @@ def _plot_counterexample(record: Any) -> Any:
         ax=axes[1],
         xlabel="span s (tokens)",
         ylabel="deviation, max|h| = 1",
-        title="the printed bound is crossed",
+        title=f"attained: {record.deviation[middle] / record.paper[middle]:.3f} times "
+        "the printed bound",
         legend="lower center",
     )
-    middle = record.span.size // 2
     marks.mark(
         record.span[middle],
         record.deviation[middle],
@@ -171,7 +172,13 @@ def _plot_counterexample(record: Any) -> Any:
 
 def _plot_scaling(record: Any) -> Any:
     ylabel = "bound at u = 1/2, max|h| = 1"
-    figure, axes = forms.draw(record, LABELS, ylabel=ylabel, height=2.6, logy=True)
+    by_dim = record.where(panel="head_dim")
+    short = int((by_dim.paper < by_dim.sharp).sum())
+    titles = (
+        f"Eq. 5 lies below what is attained at {short} of {by_dim.x.size} dimensions",
+        f"... and at every base above {record.threshold_base:.4g}",
+    )
+    figure, axes = forms.draw(record, LABELS, titles, ylabel=ylabel, height=2.6, logy=True)
     frame.plain_ticks(axes[0], "x", [8, 16, 32, 64, 128, 256, 512])
     frame.plain_ticks(axes[0], "y", [0.03, 0.1, 0.3, 1])
     frame.plain_ticks(axes[1], "y", [0.3, 0.5, 1, 2, 5])
@@ -188,18 +195,29 @@ def _plot_scaling(record: Any) -> Any:
 
 
 def _plot_fits(record: Any) -> Any:
-    figure, ax = frame.new_figure()
-    names = ("observed", "weighted", "sharp", "corrected", "paper")
+    _, ax = frame.new_figure(height=2.7)
+    names = {
+        "observed": "observed",
+        "weighted": "weighted:\nΣ|h_j|θ_j²",
+        "sharp": "sharp:\nmax|h|",
+        "corrected": "corrected:\nmax|h|",
+        "paper": "Eq. 5:\nmax|h|",
+    }
     with style.applied():
         for index, name in enumerate(names):
             values = getattr(record, name)
-            ax.plot(np.full(values.size, index), values, "o", color=style.CYCLE[index])
+            look: dict[str, Any] = marks.look(index)
+            ax.plot(index + np.linspace(-0.2, 0.2, values.size), values, linestyle="none", **look)
         ax.set_yscale("log")
-        ax.set_xticks(range(len(names)), names)
+        ax.set_xticks(range(len(names)), list(names.values()))
         ax.grid(axis="x", visible=False)
         ax.set_ylabel("largest |a - chord| at half-integers")
-        ax.set_title("on the fits of Fig. 2 only |h_j| by pair helps", loc="left")
-    return figure
+    over = [(getattr(record, name) / record.observed) for name in names]
+    return frame.finish(
+        ax,
+        title=f"fits of Fig. 2: Eq. 5 is {over[-1].min():.0f} times what is seen,\n"
+        f"weighted by pair {over[1].max():.1f} times at most ({record.seed.size} seeds)",
+    ).figure
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:

@@ -24,7 +24,7 @@ from pianalysis import (
 )
 from pianalysis.arrays import FloatArray
 from pianalysis.extension.named import COMPARABLE, comparable_extensions
-from pianalysis.pictures import frame, marks, style
+from pianalysis.pictures import clouds, frame, style
 from pianalysis.records import Record, columns
 
 _claim = partial(Claim, item="worst_case_curve", test="bounds/test_worst_case_bound.py")
@@ -139,8 +139,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _curves(curve: Any, exact: Any) -> Any:
-    figure, axes = frame.new_figure(2, 4, width=style.TEXT_WIDTH, height=3.9)
+    figure, axes = frame.new_figure(2, 4, width=style.TEXT_WIDTH, height=4.1)
     low = " and ".join(_below(exact, 2.0)) or "none"
+    outside = exact.where(scheme="linear", span=min(s for s in EXACT if s > exact.target))
     beyond = exact.lower[exact.span > exact.target].reshape(len(COMPARABLE), -1).max(axis=1).min()
     for place, (name, ax) in enumerate(zip(COMPARABLE, axes.flat, strict=True)):
         line, points = curve.where(scheme=name), exact.where(scheme=name)
@@ -154,7 +155,7 @@ def _curves(curve: Any, exact: Any) -> Any:
                 color=style.ORANGE,
                 linewidth=4.0,
                 markersize=9.0,
-                label="all of [0, L'): between these (after updates)",
+                label="worst over [0, L'): between these ends",
             )
             for window, text in ((curve.spec.context_window, "L"), (curve.target, "L'")):
                 ax.axvline(window / 1024, color=style.GREY, linewidth=0.8, linestyle=":")
@@ -199,8 +200,9 @@ def _curves(curve: Any, exact: Any) -> Any:
     with style.applied():
         figure.suptitle(
             f"trained scores in [-1, 1]: only {low} stays below 2 on [0, L'), L' = "
-            f"{curve.target}; by 4 L' each reaches {beyond:.3g}",
-            fontsize=9,
+            f"{curve.target}; just past L' it, too, reaches {outside.lower[0]:.3g},\nand by 4 L' "
+            f"every scheme {beyond:.3g}. Above each panel: what is proved on [0, L')",
+            fontsize=8,
         )
     return frame.shared_legend(figure)
 
@@ -210,7 +212,7 @@ def _tightness(exact: Any) -> Any:
     shown = {"bound": "closed form", "updated": f"after {exact.updates} updates"}
     for ax, (column, what) in zip(axes, shown.items(), strict=True):
         far = math.ceil(100.0 * _plateau(exact, column)) / 100.0
-        marks.scatter(
+        clouds.scatter(
             {
                 name: (exact.where(scheme=name).span, exact.where(scheme=name).looseness(column))
                 for name in COMPARABLE
@@ -218,11 +220,11 @@ def _tightness(exact: Any) -> Any:
             ax=ax,
             xlabel="span s (tokens)",
             ylabel="bound / exact worst case" if column == "bound" else "",
-            title=f"{what}: within a factor {far:.2f} beyond 1.5 L'",
+            title=f"{what}: within a factor {far:.2f} from 1.5 L' on",
             legend=None,
         )
         for collection in ax.collections:
-            collection.set_sizes([16.0])
+            collection.set_sizes([20.0])
         with style.applied():
             ax.axvspan(_PLATEAU, 1.2 * exact.span.max(), color=style.GREY, alpha=0.15, linewidth=0)
             ax.axhline(far, color=style.GREY, linestyle="--", linewidth=0.8)
