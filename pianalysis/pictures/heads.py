@@ -173,7 +173,8 @@ def likelihood_picture(record: GapLikelihood) -> Figure:
     gaps = rows[_scheme(record.scheme[0])].gap
     around = record.prefix + record.tail
     window = record.spec.context_window - around
-    target = min((each.get("target", 0) for each in record.extensions.values()), default=0) - around
+    targets = [each["target"] for each in record.extensions.values() if "target" in each]
+    target = min(targets, default=0) - around
     last = int(np.flatnonzero(gaps <= target)[-1]) if (gaps <= target).any() else len(gaps) - 1
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     marks.curves(

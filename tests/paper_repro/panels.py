@@ -6,10 +6,15 @@ after a change of a picture that somebody has looked at.
 
 import json
 import re
+from itertools import combinations
 from pathlib import Path
 
+from matplotlib.text import Text
+
+from pianalysis.pictures import style
+
 KEPT = Path(__file__).with_name("panels.json")
-SMOKE = "finetune_quick"  # a smoke test of the fine-tune draws no figure that anybody reads
+SMALLEST = 6.0  # points, at the width a picture is made for
 # Numbers inside titles and notes come from records, which are compared elsewhere.
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -35,20 +40,51 @@ def _shared(figure):
     return {
         "x": figure.get_supxlabel(),
         "y": figure.get_supylabel(),
-        "title": figure.get_suptitle(),
+        "title": NUMBER.sub("#", figure.get_suptitle()),
         "legend": [text.get_text() for box in figure.legends for text in box.get_texts()],
     }
 
 
+def unreadable(figure):
+    """Return a line for whatever a reader cannot read at the printed width.
+
+    That is a width other than one or two columns, text that is too small, titles, labels and
+    legends cut off at the edge of the picture, and titles over one another.
+    """
+    with style.applied():
+        figure.canvas.draw()
+    width = figure.get_figwidth()
+    out = [] if width in (style.COLUMN_WIDTH, style.TEXT_WIDTH) else [f"{width} inches wide"]
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    out += [f"small: {text.get_text()!r}" for text in texts if text.get_fontsize() < SMALLEST]
+    titles = [t for ax in figure.axes for t in (ax.title, ax._left_title) if t.get_text()]
+    named = [ax.get_legend() for ax in figure.axes if ax.get_legend()] + figure.legends
+    placed = [*titles, *(text for legend in named for text in legend.get_texts())]
+    placed += [
+        label for ax in figure.axes if ax.axison for label in (ax.xaxis.label, ax.yaxis.label)
+    ]
+    extents = {text: text.get_window_extent() for text in [*placed, *figure.texts] if text in texts}
+    edge = figure.bbox.padded(1.0)
+    for text, box in extents.items():
+        if box.x0 < edge.x0 or box.y0 < edge.y0 or box.x1 > edge.x1 or box.y1 > edge.y1:
+            out.append(f"cut off: {text.get_text()!r}")
+    pairs = combinations([title for title in titles if title in extents], 2)
+    return out + [
+        f"one over the other: {a.get_text()!r}, {b.get_text()!r}"
+        for a, b in pairs
+        if extents[a].overlaps(extents[b])
+    ]
+
+
 def differences(stem, figure):
-    """Return a line for each panel of a figure that does not say what is kept of it."""
+    """Return a line for each panel that does not say what is kept of it, or is not readable."""
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     if stem not in kept:
         return [f"{stem}: not kept, run python {Path(__file__).name}"]
     now = of(figure)
     if len(now) != len(kept[stem]):
         return [f"{stem}: {len(kept[stem]) - 1} panels kept, {len(now) - 1} now"]
-    return [
+    return [f"{stem}: {line}" for line in unreadable(figure)] + [
         f"{stem}, panel {place}, {name}: kept {old[name]!r}, now {new[name]!r}"
         for place, (old, new) in enumerate(zip(kept[stem], now, strict=True))
         for name in old
@@ -67,7 +103,7 @@ def write():
     drawn = test_twins.pictures(kinds)
     for name in runner.ITEMS:
         drawn |= runner.load(name).plot(runner.compute(name))
-    kept = {stem: of(figure) for stem, figure in drawn.items() if not stem.startswith(SMOKE)}
+    kept = {stem: of(figure) for stem, figure in drawn.items()}
     KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,6 @@ import pytest
 from paper_repro import committed, ledger, runner
 from paper_repro.items import fig2
 from pianalysis.heads.permitted import PermittedScores
-from pianalysis.pictures import style
 from pianalysis.records import Record
 
 # Long: comparison/test_growth.py, test_worst_case_curve.py and test_real_heads.py recompute parts
@@ -38,7 +37,8 @@ def test_figures_are_labelled_and_the_ledger_is_what_the_item_computes(name, roo
     monkeypatch.setattr(fig2, "exact_fit_spread", once(fig2.exact_fit_spread))
     item, records = runner.load(name), runner.compute(name)
     claims = item.claims(records)
-    check_figures(item.plot(records), records)
+    drawn = {} if name == "finetune" else records  # its first tier is a smoke test: no figures
+    check_figures(item.plot(records), drawn)
     check_claims(name, claims, ledger.read(root / "figures"))
     if name not in ("tables", "finetune"):  # what they judge is altered below, and cell by cell
         check_evidence(item, records, claims, root)
@@ -53,9 +53,7 @@ def check_figures(figures, records):
                 shared = figure.get_supxlabel() or len(figure.axes) > 1
                 assert any(labels) or shared
                 assert ax.get_title(loc="left") or ax.get_title() or shared
-        assert figure.get_figwidth() <= style.TEXT_WIDTH
-    kept = [stem for stem in figures if not stem.startswith(panels.SMOKE)]
-    assert [line for stem in kept for line in panels.differences(stem, figures[stem])] == []
+    assert [line for stem in figures for line in panels.differences(stem, figures[stem])] == []
 
 
 def check_claims(name, claims, committed):

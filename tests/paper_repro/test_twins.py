@@ -9,6 +9,7 @@ import pytest
 
 from paper_repro import committed, ledger
 from paper_repro.items import finetune as item
+from paper_repro.small_scale import pictures as readings_drawn
 from paper_repro.small_scale import twins
 from paper_repro.small_scale.experiment import TIERS
 from paper_repro.small_scale.readings import READINGS
@@ -136,5 +137,5 @@ def test_pictures_of_the_committed_records_draw_them(found):
 
 
 def test_series_are_called_by_what_they_are():
-    assert item.shown("default x2 seed 1") == "FT x2, seed 1"
+    assert readings_drawn.shown("default x2 seed 1") == "FT x2, seed 1"
     assert set(item.claims({})[-1].ours.split()) >= {"paper", "corrected"}

@@ -30,7 +30,7 @@ def test_drawing_changes_no_global_state():
 def test_phase_wheel_tells_full_turns_from_partial():
     _, ax = frame.new_figure()
     marks.phase_wheel(np.array([100.0, 3.0]), ax=ax)
-    assert [line.get_color() for line in ax.lines] == [style.BLUE, style.RED]
+    assert [line.get_color() for line in ax.lines] == [style.SKY, style.RED]
     assert np.allclose(np.hypot(ax.lines[1].get_xdata(), ax.lines[1].get_ydata()), 1.0)
 
 

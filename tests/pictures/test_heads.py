@@ -43,7 +43,9 @@ def test_head_map_puts_every_head_in_its_cell(measured):
         assert high >= np.abs(want).max()
         assert ax.get_xlabel() == "head"
     assert figure.axes[0].get_title(loc="left") == "spans L to 2L"
-    assert figure.axes[3].get_ylabel() == "median excess (logits)"
+    assert figure.axes[3].get_ylabel() == (
+        "excess: max a(s) there - max a(n), n < L\n(logits, median of the pairs)"
+    )
 
 
 def test_score_fan_draws_the_bands(measured):
@@ -65,7 +67,12 @@ def test_deviations_lie_on_the_right_side_of_the_line(measured):
     figure = rendered(heads.deviation_against_bounds(measured))
     ax = figure.axes[0]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["paper's form (Eq. 5)", "corrected", "weighted", "paper's form, searched pair"]
+    assert names == [
+        *("paper's form (Eq. 5)", "corrected", "weighted", "paper's form, searched pair"),
+        "deviation = bound",
+    ]
+    broken = int((measured.table["found_deviation"] > measured.table["found_bound"]).sum())
+    assert f"\n{broken} of {len(measured.table['head'])} heads" in ax.get_title(loc="left")
     *clouds, searched = ax.collections
     for points, form in zip(clouds, ("paper", "corrected", "weighted"), strict=True):
         x, y = points.get_offsets().T
@@ -85,7 +92,7 @@ def test_growth_is_drawn_with_its_own_limit(measured):
     np.testing.assert_array_equal(largest[:, 0], measured.table["growth_limit"])
     np.testing.assert_array_equal(largest[:, 1], measured.table["growth_max"])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), curve.value)
-    assert ax.lines[0].get_label() == "worst case at s = 26"
+    assert ax.lines[0].get_label() == "permitted at s = 26"
 
 
 def columns(measured, *prefixes):
@@ -103,10 +110,10 @@ def test_permitted_scores_stand_above_what_is_observed(measured):
     (ax,) = figure.axes
     lines = {line.get_label(): line for line in ax.lines}
     for label, name in (
-        ("permitted: |a(n)| up to max(l, u)", "two_sided"),
-        ("permitted: a(n) from -l to u", "one_sided"),
-        ("permitted: |h| of each pair limited too", "pairwise"),
-        ("observed: largest a(s), L <= s < 2L", "observed"),
+        ("permitted: |a(n)| ≤ max(l, u), |h| ≤ H", "two_sided"),
+        ("permitted: -l ≤ a(n) ≤ u, |h| ≤ H", "one_sided"),
+        ("permitted: each pair's |h_j| limited too", "pairwise"),
+        ("observed: largest a(s), L ≤ s < 2L", "observed"),
         ("u: largest trained score", "high"),
     ):
         np.testing.assert_array_equal(lines[label].get_xdata(), [0, 2, 3])
@@ -124,7 +131,7 @@ def test_the_bounded_distance_and_the_other_are_told_apart(measured):
         np.testing.assert_array_equal(x, table[f"from_chords_bound_{level}"])
         np.testing.assert_array_equal(y, table[f"from_chords_{level}"])
         assert (y <= x).all()
-    assert left.get_title(loc="left") == "From interpolated trained logits: below the bound"
+    assert left.get_title(loc="left") == "from interpolated trained logits: below the bound"
     shown = {
         points.get_label(): (points.get_offsets()[:, 1], points.get_paths()[0].vertices.shape)
         for points in right.collections
