@@ -47,6 +47,10 @@ def test_every_step_checks(step):
     assert step.verdict() == ("refuted" if step.status == "false" else "proved")
 
 
+def test_all_steps_check_together():
+    assert derived.check(derived.derivation())
+
+
 def test_exactly_four_steps_are_false_and_three_have_a_correction():
     assert [step.label for step in STEPS if step.status == "false"] == FALSE
     assert [step.label for step in STEPS if step.status == "corrected"] == FALSE
