@@ -1,0 +1,111 @@
+/* The worst case in closed form: the largest |a'(s)| when |a(n)| <= 1 at n = 0..L-1 and |h_j| <= H, at most.
+
+   min over lambda of sqrt(c^T (lambda A + (1 - lambda) B)^-1 c), A the Gram matrix of the grid over L and
+   B = I / (H^2 d/2). Centred on the grid A falls into a block of cosines and one of sines, whose entries are
+   sums in closed form; their eigenvectors make both forms diagonal. */
+import { symmetricEigen } from "./eigen.js";
+
+const MOST_KEPT = 8;
+const kept = new Map();
+
+/** sum over n = 0..L-1 of cos((n - (L-1)/2) x). */
+function dirichlet(x, window) {
+  const below = Math.sin(x / 2);
+  return below === 0 ? window : Math.sin((window * x) / 2) / below;
+}
+
+/** Eigenvalues over L and vectors of both blocks; kept for the last few specifications. */
+export function gridCoordinates({ dim, base, window }, theta) {
+  const key = `${dim} ${base} ${window}`;
+  if (!kept.has(key)) {
+    if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value);
+    const n = theta.length;
+    const blocks = [new Float64Array(n * n), new Float64Array(n * n)];
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j <= i; j++) {
+        const minus = dirichlet(theta[i] - theta[j], window) / (2 * window);
+        const plus = dirichlet(theta[i] + theta[j], window) / (2 * window);
+        blocks[0][i * n + j] = blocks[0][j * n + i] = minus + plus;
+        blocks[1][i * n + j] = blocks[1][j * n + i] = minus - plus;
+      }
+    }
+    kept.set(key, blocks.map((block) => symmetricEigen(block, n)));
+  }
+  return kept.get(key);
+}
+
+/** Squares of the objective's 2 n coordinates, and the grid's eigenvalues beside them. */
+function projected(spec, theta, model, s, squares) {
+  const blocks = gridCoordinates(spec, theta);
+  const n = theta.length;
+  const centre = (spec.window - 1) / 2;
+  const parts = [new Float64Array(n), new Float64Array(n)];
+  for (let j = 0; j < n; j++) {
+    const turned = model.theta[j] * s;
+    const back = theta[j] * centre;
+    // Two angles reduced apart: their difference would lose digits at long spans.
+    const [ct, st, cb, sb] = [Math.cos(turned), Math.sin(turned), Math.cos(back), Math.sin(back)];
+    parts[0][j] = ct * cb + st * sb;
+    parts[1][j] = st * cb - ct * sb;
+  }
+  squares.fill(0);
+  for (const [block, part] of parts.entries()) {
+    const { vectors } = blocks[block];
+    const from = block * n;
+    for (let j = 0; j < n; j++) {
+      for (let k = 0; k < n; k++) squares[from + k] += part[j] * vectors[j * n + k];
+    }
+  }
+  const size = model.f ** 4;
+  for (let k = 0; k < 2 * n; k++) squares[k] *= size * squares[k];
+}
+
+/** Minimise sum q_k^2 / (lambda alpha_k + (1 - lambda) beta): one root in log rho, rho = (1 - lambda) beta / lambda. */
+function least(squares, grid, beta) {
+  let low = Math.log(beta) - 21;
+  let high = Math.log(beta) + 14;
+  let at = 0.5 * (low + high);
+  for (let step = 0; step < 60 && high - low > 1e-9; step++) {
+    const rho = Math.exp(at);
+    let total = 0;
+    let first = 0;
+    let third = 0;
+    let fourth = 0;
+    for (let k = 0; k < squares.length; k++) {
+      const inverse = 1 / (grid[k] + rho);
+      const inner = squares[k] * inverse * inverse;
+      total += inner;
+      first += inner * grid[k];
+      third += inner * inverse;
+      fourth += inner * inverse * grid[k];
+    }
+    if (first > total * beta) high = at;
+    else low = at;
+    const slope = 2 * rho * (third / total - fourth / first);
+    const newton = at - Math.log(first / total / beta) / Math.max(slope, 1e-9);
+    if (Math.abs(newton - at) < 1e-10) break;
+    at = step > 5 && newton > low && newton < high ? newton : 0.5 * (low + high);
+  }
+  const lambda = beta / (beta + Math.exp(at));
+  let value = 0;
+  let trivial = 0;
+  for (let k = 0; k < squares.length; k++) {
+    value += squares[k] / (lambda * grid[k] + (1 - lambda) * beta);
+    trivial += squares[k] / beta;
+  }
+  return Math.min(value, trivial);
+}
+
+/** The closed form at each span. */
+export function worstCase(spec, theta, model, H, spans) {
+  const blocks = gridCoordinates(spec, theta);
+  const n = theta.length;
+  const grid = new Float64Array(2 * n);
+  blocks.forEach(({ values }, block) => values.forEach((x, k) => (grid[block * n + k] = Math.max(x, 0))));
+  const squares = new Float64Array(2 * n);
+  const beta = 1 / (H * H * n);
+  return spans.map((s) => {
+    projected(spec, theta, model, s, squares);
+    return Math.sqrt(least(squares, grid, beta));
+  });
+}

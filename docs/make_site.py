@@ -1,0 +1,98 @@
+"""Build the site: stage docs/ with what is generated, run Sphinx, check every link.
+
+``python docs/make_site.py`` writes build/site; warnings and broken links are errors.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from making import api, explorer, gallery, ledger, links, notebooks, source_pages, values
+from making.places import DOCS, FIGURES, ROOT, SITE, STAGE, relinked
+from sphinx.cmd.build import main as sphinx
+
+# Pages that are files of the repository, shown as they are.
+SHOWN = {
+    "CHANGELOG.md": "changelog",
+    "CONTRIBUTING.md": "contributing",
+    "ERRATA.md": "differences",
+    "benchmarks/README.md": "benchmarks",
+    "docs/configs.md": "configs",
+    "docs/glossary.md": "glossary",
+}
+KEPT = ("_static/", "explorer/", "making/")
+
+
+def stage() -> None:
+    """Write every source of the site into build/site-source."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    STAGE.mkdir(parents=True)
+    shutil.copy(DOCS / "conf.py", STAGE)
+    shutil.copytree(DOCS / "_static", STAGE / "_static")
+    used = notebooks.staged(STAGE / "notebooks") | ledger.sources() | gallery.sources()
+    environment = values.environment()
+    for path in sorted(DOCS.rglob("*.md")):
+        name = path.relative_to(DOCS).as_posix()
+        if f"docs/{name}" in SHOWN or name.startswith(KEPT):
+            continue
+        text = environment.from_string(path.read_text(encoding="utf-8")).render()
+        _write(name, text)
+    for name, page in SHOWN.items():
+        text, more = relinked((ROOT / name).read_text(encoding="utf-8"), of=name, page=page)
+        used |= more
+        _write(f"{page}.md", text)
+    for docname, text in gallery.pages().items():
+        _write(f"{docname}.md", text)
+    for stem in gallery.stems():
+        shutil.copy(FIGURES / f"{stem}.png", STAGE / "figures")
+    for docname, text in api.pages().items():
+        _write(f"{docname}.rst", text)
+    _sources(used)
+    explorer.stage(STAGE)
+
+
+def _sources(used: Iterable[str]) -> None:
+    for path in sorted(used):
+        if path.endswith((".md", ".ipynb", ".png", ".csv", ".json")) or (ROOT / path).is_dir():
+            continue
+        _write(f"source/{path}.md", source_pages.page(path))
+
+
+def _write(name: str, text: str) -> None:
+    path = STAGE / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _downloads() -> None:
+    """Put the data of every figure beside its page."""
+    for stem in gallery.stems():
+        for kind in ("png", "csv", "json", "pdf", "svg"):
+            shutil.copy(FIGURES / f"{stem}.{kind}", SITE / "figures")
+
+
+def main(arguments: list[str]) -> int:
+    """Build; return the exit status."""
+    started = time.monotonic()
+    stage()
+    shutil.rmtree(SITE, ignore_errors=True)
+    status = sphinx(
+        ["-b", "html", "-q", "-W", "--keep-going", "-d", str(ROOT / "build" / "site-doctrees")]
+        + [*arguments, str(STAGE), str(SITE)]
+    )
+    _downloads()
+    explorer.publish(SITE)
+    broken = links.broken(SITE)
+    for line in broken:
+        print(f"broken link: {line}", file=sys.stderr)
+    pages = len(list(Path(SITE).rglob("*.html")))
+    print(f"{SITE}: {pages} pages in {time.monotonic() - started:.0f} s, {len(broken)} broken links")
+    return status or bool(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

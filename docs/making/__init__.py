@@ -1,0 +1,1 @@
+"""What the site is made of: pages generated from records, claims, docstrings and sources."""

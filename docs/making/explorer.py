@@ -1,0 +1,61 @@
+"""The explorer's page: plain modules joined into one script, so that it opens from a file too."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from making.places import DOCS, relative  # noqa: F401
+from pianalysis import PRESETS
+
+FOLDER = DOCS / "explorer"
+# Each stands after those that it imports from.
+MODULES = ("rope", "schemes", "bounds", "eigen", "worst", "plots", "state", "main")
+_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
+
+
+def presets() -> str:
+    """Return the presets as JSON: name -> head_dim, base, window, rotary dimension."""
+    return json.dumps(
+        {
+            name: {
+                "dim": one.spec.rotary_dim,
+                "base": one.spec.base,
+                "window": one.spec.context_window,
+            }
+            for name, one in PRESETS.items()
+        }
+    )
+
+
+def bundle() -> str:
+    """Return all modules as one classic script; a browser loads no module from a file."""
+    parts = []
+    for name in MODULES:
+        text = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
+        text = re.sub(r"^export (?=(?:async )?(?:function|const|class)\b)", "", _IMPORT.sub("", text),
+                      flags=re.MULTILINE)
+        if re.search(r"^(?:import|export)\b", text, re.MULTILINE):
+            raise ValueError(f"explorer/{name}.js must export declarations and import whole lines")
+        parts.append(f"// {name}.js\n{text}")
+    return "(() => {\n\"use strict\";\n" + "\n".join(parts) + "})();\n"
+
+
+def stage(folder: Path) -> None:
+    """Write the page's script, presets and style among the sources."""
+    static = folder / "_static" / "explorer"
+    static.mkdir(parents=True, exist_ok=True)
+    (static / "explorer.js").write_text(bundle(), encoding="utf-8")
+    (static / "presets.js").write_text(f"window.PRESETS = {presets()};\n", encoding="utf-8")
+    shutil.copy(FOLDER / "explorer.css", static)
+    shutil.copy(FOLDER / "explorer.html", folder)
+
+
+def publish(site: Path) -> None:
+    """Put the modules themselves on the site, to be read."""
+    out = site / "explorer"
+    out.mkdir(exist_ok=True)
+    for name in MODULES:
+        shutil.copy(FOLDER / f"{name}.js", out)
