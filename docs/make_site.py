@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 import time
@@ -24,6 +25,11 @@ SHOWN = {
     "docs/configs.md": "configs",
     "docs/glossary.md": "glossary",
 }
+STAMP = SITE / "stamp.txt"
+MADE_OF = (
+    *("*.md", "docs/**/*", "notebooks/*.ipynb", "benchmarks/*.md", "pianalysis/**/*.py"),
+    *("paper_repro/**/*.py", "paper_repro/proofs/*.v", "figures/*", "tests/**/test_*.py"),
+)
 KEPT = ("_static/", "explorer/", "making/")
 
 
@@ -75,9 +81,25 @@ def _downloads() -> None:
             shutil.copy(FIGURES / f"{stem}.{kind}", SITE / "figures")
 
 
+def sources_digest() -> str:
+    """Return a digest of everything that the site is made of."""
+    out = hashlib.sha256()
+    for pattern in MADE_OF:
+        for path in sorted(ROOT.glob(pattern)):
+            if path.is_file() and "__pycache__" not in path.parts:
+                out.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return out.hexdigest()
+
+
 def main(arguments: list[str]) -> int:
-    """Build; return the exit status."""
+    """Build; return the exit status. ``--if-older``: only where a source has changed since."""
     started = time.monotonic()
+    digest = sources_digest()
+    if "--if-older" in arguments:
+        arguments = [argument for argument in arguments if argument != "--if-older"]
+        if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == digest:
+            print(f"{SITE}: as its sources are")
+            return 0
     stage()
     shutil.rmtree(SITE, ignore_errors=True)
     status = sphinx(
@@ -91,7 +113,10 @@ def main(arguments: list[str]) -> int:
         print(f"broken link: {line}", file=sys.stderr)
     pages = len(list(Path(SITE).rglob("*.html")))
     print(f"{SITE}: {pages} pages in {time.monotonic() - started:.0f} s, {len(broken)} broken links")
-    return status or bool(broken)
+    failed = bool(status or broken)
+    if not failed:
+        STAMP.write_text(digest, encoding="utf-8")
+    return int(failed)
 
 
 if __name__ == "__main__":

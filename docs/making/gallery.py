@@ -29,14 +29,15 @@ class Figure:
     command: str
 
 
-def stems() -> list[str]:
+@functools.cache
+def stems() -> tuple[str, ...]:
     """Return the stems of all figures, by item as `paper_repro list` has them."""
     found = [
         path.stem
         for path in sorted(FIGURES.glob("*.svg"))
         if path.with_suffix(".json").exists() and not path.stem.startswith(SMOKE)
     ]
-    return sorted(found, key=lambda stem: (runner.ITEMS.index(_item(stem)), stem))
+    return tuple(sorted(found, key=lambda stem: (runner.ITEMS.index(_item(stem)), stem)))
 
 
 @functools.cache
@@ -67,6 +68,7 @@ def sources() -> set[str]:
     return {f"paper_repro/items/{_item(stem)}.py" for stem in stems()}
 
 
+@functools.cache
 def _item(stem: str) -> str:
     command = committed.summary(stem)["provenance"]["command"]
     return re.findall(r" run (\w+)", command)[0]
@@ -159,7 +161,7 @@ def _page(facts: Figure, claims: list[ledger.Claim]) -> str:
     )
     listed = f"<ul>\n{rows}\n</ul>" if own else "<p>None: this item states no claim.</p>"
     return (
-        f"# {facts.title}\n\n"
+        f"---\norphan: true\n---\n# {facts.title}\n\n"
         f"```{{image}} {facts.stem}.png\n:alt: {json.dumps(facts.alt, ensure_ascii=False)}\n:class: paper\n```\n\n"
         f"**Item** `{facts.item}`: {facts.about}\n\n"
         f"**What it shows, in words.** {facts.alt}\n\n"
@@ -176,9 +178,8 @@ def _index(facts: list[Figure]) -> str:
         f'alt="{html.escape(one.alt, quote=True)}"><span>{html.escape(one.title)}</span></a></li>'
         for one in facts
     )
-    tree = "\n".join(one.stem for one in facts)
     return (
         "# Figures\n\nEvery figure with its data, the script that made it and the claims that rest "
         f"on it: {len(facts)} in all.\n\n```{{raw}} html\n<ul class=\"gallery\">\n{cards}\n</ul>\n"
-        f"```\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
+        f"```\n"
     )

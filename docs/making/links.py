@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
+import html
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+# The pages are made by Sphinx and by this folder: attributes always stand in double quotes.
+_TAG = re.compile(r"<[a-zA-Z][^<>]*>")
+_ATTRIBUTE = re.compile(r'\s(id|name|href|src)="([^"]*)"')
+_SCRIPT = re.compile(r"(<script\b[^>]*>).*?</script>", re.DOTALL)
 
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.ids: set[str] = set()
-        self.links: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if value is None:
-                continue
-            if name in ("id", "name"):
-                self.ids.add(value)
-            elif name in ("href", "src"):
-                self.links.append(value)
+@dataclass(frozen=True, slots=True)
+class _Page:
+    ids: frozenset[str]
+    links: tuple[str, ...]
 
 
 def broken(site: Path) -> list[str]:
@@ -45,6 +42,13 @@ def broken(site: Path) -> list[str]:
 
 
 def _read(path: Path) -> _Page:
-    page = _Page()
-    page.feed(path.read_text(encoding="utf-8"))
-    return page
+    text = _SCRIPT.sub(r"\1", path.read_text(encoding="utf-8"))
+    found = [
+        (name, html.unescape(value))
+        for tag in _TAG.findall(text)
+        for name, value in _ATTRIBUTE.findall(tag)
+    ]
+    return _Page(
+        frozenset(value for name, value in found if name in ("id", "name")),
+        tuple(dict.fromkeys(value for name, value in found if name in ("href", "src"))),
+    )
