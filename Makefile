@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 MODELS := $(VENV)/models
+SITE := $(VENV)/site
 LOWEST := .venv-lowest
 WHEEL := .venv-wheel
 PIP := -m pip install --quiet --disable-pip-version-check
@@ -12,7 +13,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -n 2 --dist worksteal
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help repro models test test-lowest lint check proofs notebooks bench wheel fuzz interrupt mutate clean python
+.PHONY: help repro models test test-lowest lint check proofs notebooks site lab bench wheel fuzz interrupt mutate clean python
 
 help:
 	@echo "make repro      regenerate figures, tables and the claims ledger in figures/"
@@ -23,6 +24,8 @@ help:
 	@echo "make check      recompute every verdict of the claims ledger"
 	@echo "make proofs     compile the Coq proofs (needs coq and libcoq-coquelicot)"
 	@echo "make notebooks  execute the notebooks in place"
+	@echo "make site       build the site into build/site: theory, ledger, figures, notebooks, explorer, API"
+	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      time everything that has a peer against it; writes benchmarks/ and README's table"
 	@echo "make fuzz       throw 100,000 random and mutated inputs at every public surface"
 	@echo "make interrupt  kill runs at 50 random moments; each must end as if undisturbed"
@@ -87,6 +90,17 @@ proofs:
 
 notebooks: $(MODELS)
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+$(SITE): $(MODELS)
+	$(BIN)/python $(PIP) -c constraints.txt -e '.[site]'
+	@touch $(SITE)
+
+# Nothing is fetched once the tools are installed: formulas are MathML, scripts stand in docs/.
+site: $(SITE)
+	$(THREADS) $(BIN)/python docs/make_site.py
+
+lab: $(MODELS)
+	$(BIN)/python -m jupyter lab notebooks
 
 bench: $(MODELS)
 	$(BIN)/python $(PIP) -c constraints.txt -e '.[bench]'

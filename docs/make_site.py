@@ -112,7 +112,9 @@ def main(arguments: list[str]) -> int:
     for line in broken:
         print(f"broken link: {line}", file=sys.stderr)
     pages = len(list(Path(SITE).rglob("*.html")))
-    print(f"{SITE}: {pages} pages in {time.monotonic() - started:.0f} s, {len(broken)} broken links")
+    print(
+        f"{SITE}: {pages} pages in {time.monotonic() - started:.0f} s, {len(broken)} broken links"
+    )
     failed = bool(status or broken)
     if not failed:
         STAMP.write_text(digest, encoding="utf-8")

@@ -2,7 +2,7 @@
 import { abelSum, adjacentContrast, coefficients, frequencies, score, unseen } from "./rope.js";
 import { SCHEMES, extended } from "./schemes.js";
 import { chord, interpolationBounds } from "./bounds.js";
-import { worstCase } from "./worst.js";
+import { keeping, worstCase } from "./worst.js";
 import { chart, legend, short, spread, wheel } from "./plots.js";
 import { address, fromAddress, settled } from "./state.js";
 
@@ -17,6 +17,14 @@ const NAMES = {
   llama3: "Llama 3",
   "base-change": "another base",
 };
+
+// Curves that do not depend on the span shown are drawn once and kept.
+const worstCurve = keeping(24, worstCase);
+const abelCurve = keeping(8, (theta, spans) => spans.map((s) => abelSum(theta, s)));
+
+function key({ dim, base, window, target, newBase, H }, ...more) {
+  return [dim, base, window, target, newBase, H, ...more].join(" ");
+}
 
 function linspace(low, high, count) {
   return Array.from({ length: count }, (_, k) => low + ((high - low) * k) / (count - 1));
@@ -112,8 +120,8 @@ function boundsPanel({ settings, theta, h, x, score: value, chord: line }) {
 
 function abelPanel({ settings, theta }) {
   const spans = linspace(0, settings.target, 241);
-  const pairs = settings.dim;
-  const lines = [{ name: "B(s) / d", ink: 1, points: spans.map((s) => [s, abelSum(theta, s) / pairs]) }];
+  const sums = abelCurve(key(settings), theta, spans);
+  const lines = [{ name: "B(s) / d at 241 spans", ink: 1, points: spans.map((s, k) => [s, sums[k] / settings.dim]) }];
   const range = spread(lines, true);
   const marks = [{ y: 1, name: "B = d" }, { x: settings.window, name: "L" }, { x: settings.s, name: "s", row: 1 }];
   return {
@@ -142,7 +150,7 @@ function worstPanel({ settings, theta, models, worst }) {
     name: NAMES[name],
     ink: at + 1,
     dash: at,
-    points: worstCase(settings, theta, models[name], settings.H, spans).map((y, k) => [spans[k], y]),
+    points: worstCurve(key(settings, name), settings, theta, models[name], settings.H, spans).map((y, k) => [spans[k], y]),
   }));
   const own = worst[settings.scheme];
   const here = { name: "here", ink: 0, dots: "circle", size: 4.5, points: own ? [[settings.s, own[0]]] : [] };
@@ -267,7 +275,7 @@ function start(root) {
     if (raw === "") return; // a field being retyped
     if (name === "preset") {
       const chosen = presets[raw];
-      update(chosen ? { preset: raw, ...chosen, target: 4 * chosen.window, s: 2.5 * chosen.window } : { preset: raw });
+      update(chosen ? { preset: raw, ...chosen, target: 4 * chosen.window, s: 2.5 * chosen.window + 2 } : { preset: raw });
     } else update({ [name]: event.target.dataset.scale === "log" ? Number((10 ** Number(raw)).toPrecision(3)) : raw });
   });
   form.addEventListener("change", () => fill(root, settings));

@@ -9,7 +9,7 @@ export const DEFAULTS = {
   target: 8192,
   scheme: "linear",
   newBase: 500000,
-  s: 5000,
+  s: 5002,
   H: 1,
   phases: "cell",
   sizes: "equal",

@@ -5,8 +5,17 @@
    sums in closed form; their eigenvectors make both forms diagonal. */
 import { symmetricEigen } from "./eigen.js";
 
-const MOST_KEPT = 8;
-const kept = new Map();
+/** A function whose last few answers are kept, by a key. */
+export function keeping(most, make) {
+  const kept = new Map();
+  return (key, ...given) => {
+    if (!kept.has(key)) {
+      if (kept.size >= most) kept.delete(kept.keys().next().value);
+      kept.set(key, make(...given));
+    }
+    return kept.get(key);
+  };
+}
 
 /** sum over n = 0..L-1 of cos((n - (L-1)/2) x). */
 function dirichlet(x, window) {
@@ -14,46 +23,44 @@ function dirichlet(x, window) {
   return below === 0 ? window : Math.sin((window * x) / 2) / below;
 }
 
-/** Eigenvalues over L and vectors of both blocks; kept for the last few specifications. */
-export function gridCoordinates({ dim, base, window }, theta) {
-  const key = `${dim} ${base} ${window}`;
-  if (!kept.has(key)) {
-    if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value);
-    const n = theta.length;
-    const blocks = [new Float64Array(n * n), new Float64Array(n * n)];
-    for (let i = 0; i < n; i++) {
-      for (let j = 0; j <= i; j++) {
-        const minus = dirichlet(theta[i] - theta[j], window) / (2 * window);
-        const plus = dirichlet(theta[i] + theta[j], window) / (2 * window);
-        blocks[0][i * n + j] = blocks[0][j * n + i] = minus + plus;
-        blocks[1][i * n + j] = blocks[1][j * n + i] = minus - plus;
-      }
+function decomposed(window, theta) {
+  const n = theta.length;
+  const blocks = [new Float64Array(n * n), new Float64Array(n * n)];
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) {
+      const minus = dirichlet(theta[i] - theta[j], window) / (2 * window);
+      const plus = dirichlet(theta[i] + theta[j], window) / (2 * window);
+      blocks[0][i * n + j] = blocks[0][j * n + i] = minus + plus;
+      blocks[1][i * n + j] = blocks[1][j * n + i] = minus - plus;
     }
-    kept.set(key, blocks.map((block) => symmetricEigen(block, n)));
   }
-  return kept.get(key);
+  const [even, odd] = blocks.map((block) => symmetricEigen(block, n));
+  const grid = Float64Array.from([...even.values, ...odd.values], (x) => Math.max(x, 0));
+  const centre = theta.map((t) => (t * (window - 1)) / 2);
+  return { vectors: [even.vectors, odd.vectors], grid, cos: centre.map(Math.cos), sin: centre.map(Math.sin) };
 }
 
-/** Squares of the objective's 2 n coordinates, and the grid's eigenvalues beside them. */
-function projected(spec, theta, model, s, squares) {
-  const blocks = gridCoordinates(spec, theta);
-  const n = theta.length;
-  const centre = (spec.window - 1) / 2;
-  const parts = [new Float64Array(n), new Float64Array(n)];
-  for (let j = 0; j < n; j++) {
-    const turned = model.theta[j] * s;
-    const back = theta[j] * centre;
-    // Two angles reduced apart: their difference would lose digits at long spans.
-    const [ct, st, cb, sb] = [Math.cos(turned), Math.sin(turned), Math.cos(back), Math.sin(back)];
-    parts[0][j] = ct * cb + st * sb;
-    parts[1][j] = st * cb - ct * sb;
-  }
+const coordinates = keeping(8, decomposed);
+
+/** Eigenvalues over L and vectors of both blocks; kept for the last few specifications. */
+export function gridCoordinates({ dim, base, window }, theta) {
+  return coordinates(`${dim} ${base} ${window}`, window, theta);
+}
+
+/** Squares of the objective's 2 n coordinates. */
+function projected({ vectors, cos, sin }, model, s, squares) {
+  const n = cos.length;
   squares.fill(0);
-  for (const [block, part] of parts.entries()) {
-    const { vectors } = blocks[block];
-    const from = block * n;
-    for (let j = 0; j < n; j++) {
-      for (let k = 0; k < n; k++) squares[from + k] += part[j] * vectors[j * n + k];
+  for (let j = 0; j < n; j++) {
+    // Two angles reduced apart: their difference would lose digits at long spans.
+    const ct = Math.cos(model.theta[j] * s);
+    const st = Math.sin(model.theta[j] * s);
+    const even = ct * cos[j] + st * sin[j];
+    const odd = st * cos[j] - ct * sin[j];
+    const row = j * n;
+    for (let k = 0; k < n; k++) {
+      squares[k] += even * vectors[0][row + k];
+      squares[n + k] += odd * vectors[1][row + k];
     }
   }
   const size = model.f ** 4;
@@ -98,14 +105,11 @@ function least(squares, grid, beta) {
 
 /** The closed form at each span. */
 export function worstCase(spec, theta, model, H, spans) {
-  const blocks = gridCoordinates(spec, theta);
-  const n = theta.length;
-  const grid = new Float64Array(2 * n);
-  blocks.forEach(({ values }, block) => values.forEach((x, k) => (grid[block * n + k] = Math.max(x, 0))));
-  const squares = new Float64Array(2 * n);
-  const beta = 1 / (H * H * n);
+  const grid = gridCoordinates(spec, theta);
+  const squares = new Float64Array(2 * theta.length);
+  const beta = 1 / (H * H * theta.length);
   return spans.map((s) => {
-    projected(spec, theta, model, s, squares);
-    return Math.sqrt(least(squares, grid, beta));
+    projected(grid, model, s, squares);
+    return Math.sqrt(least(squares, grid.grid, beta));
   });
 }

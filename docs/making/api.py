@@ -127,7 +127,9 @@ def _room(room: str, title: str, names: list[str]) -> str:
     )
     if modules:
         parts.append(_title("Modules of this room", "-"))
-        parts += [f"{_title(name, '^')}\n.. automodule:: {name}\n   :no-members:\n" for name in modules]
+        parts += [
+            f"{_title(name, '^')}\n.. automodule:: {name}\n   :no-members:\n" for name in modules
+        ]
     return "\n".join(parts)
 
 
@@ -147,8 +149,10 @@ def _data(name: str) -> str:
         ]
     else:
         head = ("name", "class")  # type: ignore[assignment]
-        rows = [(f"``{key}``", f":class:`~pianalysis.{one.__name__}`")  # type: ignore[misc]
-                for key, one in pianalysis.SCHEMES.items()]
+        rows = [
+            (f"``{key}``", f":class:`~pianalysis.{one.__name__}`")  # type: ignore[misc]
+            for key, one in pianalysis.SCHEMES.items()
+        ]
     lines = [f".. py:data:: {name}\n", ".. list-table::\n   :header-rows: 1\n"]
     for row in (head, *rows):
         lines += [f"   {'* -' if at == 0 else '  -'} {cell}" for at, cell in enumerate(row)]

@@ -35,12 +35,16 @@ def bundle() -> str:
     parts = []
     for name in MODULES:
         text = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
-        text = re.sub(r"^export (?=(?:async )?(?:function|const|class)\b)", "", _IMPORT.sub("", text),
-                      flags=re.MULTILINE)
+        text = re.sub(
+            r"^export (?=(?:async )?(?:function|const|class)\b)",
+            "",
+            _IMPORT.sub("", text),
+            flags=re.MULTILINE,
+        )
         if re.search(r"^(?:import|export)\b", text, re.MULTILINE):
             raise ValueError(f"explorer/{name}.js must export declarations and import whole lines")
         parts.append(f"// {name}.js\n{text}")
-    return "(() => {\n\"use strict\";\n" + "\n".join(parts) + "})();\n"
+    return '(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
 
 
 def stage(folder: Path) -> None:

@@ -70,8 +70,9 @@ def sources() -> set[str]:
 
 @functools.cache
 def _item(stem: str) -> str:
-    command = committed.summary(stem)["provenance"]["command"]
-    return re.findall(r" run (\w+)", command)[0]
+    command: str = committed.summary(stem)["provenance"]["command"]
+    found: list[str] = re.findall(r" run (\w+)", command)
+    return found[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,7 @@ def _named(group: Any, start: str) -> list[Any]:
 
 
 def _texts(group: Any) -> list[str]:
-    return [
-        _one_line(node.text or "") for node in group.iter() if node.tag is ElementTree.Comment
-    ]
+    return [_one_line(node.text or "") for node in group.iter() if node.tag is ElementTree.Comment]
 
 
 def _panel(group: Any) -> Panel:
@@ -166,7 +165,7 @@ def _page(facts: Figure, claims: list[ledger.Claim]) -> str:
         f"**Item** `{facts.item}`: {facts.about}\n\n"
         f"**What it shows, in words.** {facts.alt}\n\n"
         f"**Made by** `{facts.command}`\n\n"
-        f"```{{raw}} html\n<ul>\n{links}\n<li><a href=\"{script}\">paper_repro/items/{facts.item}.py"
+        f'```{{raw}} html\n<ul>\n{links}\n<li><a href="{script}">paper_repro/items/{facts.item}.py'
         f"</a> computes, draws and judges</li>\n</ul>\n```\n\n"
         f"## Claims of this item\n\n```{{raw}} html\n{listed}\n```\n"
     )
@@ -180,6 +179,6 @@ def _index(facts: list[Figure]) -> str:
     )
     return (
         "# Figures\n\nEvery figure with its data, the script that made it and the claims that rest "
-        f"on it: {len(facts)} in all.\n\n```{{raw}} html\n<ul class=\"gallery\">\n{cards}\n</ul>\n"
+        f'on it: {len(facts)} in all.\n\n```{{raw}} html\n<ul class="gallery">\n{cards}\n</ul>\n'
         f"```\n"
     )

@@ -92,12 +92,16 @@ class Ledger(SphinxDirective):
             link = nodes.reference("", claim.key, refuri=f"ledger.html#claim-{claim.key}")
             where += [nodes.Text(" "), link]
         links: list[nodes.Node] = []
+        last = ""
         for kind, words, address in evidence(claim):
-            links += [
-                nodes.inline("", f"{kind} ", classes=["kind"]),
-                nodes.reference("", words, refuri=address),
-                nodes.raw("", "<br>", format="html"),
-            ]
+            if kind != last:
+                if last:
+                    links.append(nodes.raw("", "<br>", format="html"))
+                links.append(nodes.inline("", f"{kind} ", classes=["kind"]))
+            else:
+                links.append(nodes.Text(", "))
+            links.append(nodes.reference("", words, refuri=address))
+            last = kind
         verdict = nodes.inline("", claim.verdict, classes=["verdict", _slug(claim.verdict)])
         cells = [*map(nodes.Text, (claim.paper, claim.ours, claim.certificate))]
         return nodes.row(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.util import logging
 
 _LOGGER = logging.getLogger(__name__)
+ElementTree.register_namespace("", "http://www.w3.org/1998/Math/MathML")
+_NAME = "{http://www.w3.org/1998/Math/MathML}"
+_LIMITED = ("max", "min", "sup", "inf")
+_FUNCTIONS = ("ln", "log", "cos", "sin", "tanh", "arccos", "exp", "Re")
 # The converter leaves a command that it does not know as an identifier.
 _UNKNOWN = re.compile(r"<m[iotn][^>]*>\s*(\\[a-zA-Z]+)")
 
@@ -23,7 +28,24 @@ def mathml(latex: str, display: str = "inline") -> str:
     unknown = _UNKNOWN.findall(out)
     if unknown:
         raise ValueError(f"formulas must use known commands, got {', '.join(unknown)} in {latex}")
-    return out
+    tree = ElementTree.fromstring(out)
+    for node in list(tree.iter()):
+        _set(node, limits=display == "block")
+    return ElementTree.tostring(tree, encoding="unicode")
+
+
+def _set(node: Any, *, limits: bool) -> None:
+    """Space bars, slashes and functions as LaTeX does; limits under a displayed maximum."""
+    if node.tag == _NAME + "mo" and node.text in ("|", "/"):
+        node.set("lspace", "0")
+        node.set("rspace", "0")
+    first = node[0] if len(node) else None
+    if node.tag == _NAME + "msub" and limits and first is not None and first.text in _LIMITED:
+        node.tag = _NAME + "munder"
+    for at in range(len(node) - 1, 0, -1):
+        before, after = node[at - 1], node[at]
+        if before.tag == _NAME + "mi" and before.text in _FUNCTIONS and after.tag != _NAME + "mo":
+            node.insert(at, ElementTree.Element(_NAME + "mspace", width="0.17em"))
 
 
 def _write(node: Any, latex: str, display: str) -> str:

@@ -68,19 +68,27 @@ def chromium():
 
 
 @pytest.fixture
-def page(chromium):
+def page(chromium, watched):
     """A page that keeps what went wrong in ``page.faults``."""
     context = chromium.new_context(viewport={"width": 1200, "height": 900})
     yield watched(context.new_page())
     context.close()
 
 
-def watched(page):
+@pytest.fixture(scope="session")
+def watched():
+    """A function that makes a page keep what goes wrong."""
+    return watching
+
+
+def watching(page):
     """Note console errors, exceptions, failed requests and requests that leave this machine."""
     faults = page.faults = []
 
     def asked(request):
-        if not request.url.startswith(("http://127.0.0.1", "http://localhost", "file:", "data:", "blob:")):
+        if not request.url.startswith(
+            ("http://127.0.0.1", "http://localhost", "file:", "data:", "blob:")
+        ):
             faults.append(f"asks {request.url}")
 
     def answered(response):

@@ -1,0 +1,224 @@
+"""The explorer's numbers are the package's, in a real browser; its controls, address and speed."""
+
+import math
+
+import numpy as np
+import pytest
+
+import pianalysis as pia
+from pianalysis import RopeSpec
+from pianalysis.extension.named import COMPARABLE
+
+FORMS = ("paper", "corrected", "sharp", "weighted")
+TOLERANCE = 1e-9
+SPEED_MS = 50.0
+VIEWS = 40
+
+
+@pytest.fixture
+def explorer(page, address):
+    page.goto(f"{address}/explorer.html")
+    page.wait_for_function("window.explorer !== undefined")
+    yield page
+    assert page.faults == []
+
+
+def random_views(rng):
+    """Settings over all that the controls reach, each preset among them."""
+    presets = list(pia.PRESETS.values())
+    for at in range(VIEWS):
+        spec = presets[at % len(presets)].spec
+        view = {"dim": spec.rotary_dim, "base": spec.base, "window": spec.context_window}
+        if at >= len(presets):
+            view = {
+                "dim": 2 * int(rng.integers(1, 100)),
+                "base": float(np.exp(rng.uniform(math.log(2.0), math.log(1e7)))),
+                "window": int(np.exp(rng.uniform(math.log(32), math.log(9000)))),
+            }
+        target = int(view["window"] * np.exp(rng.uniform(0.0, math.log(32.0))))
+        yield view | {
+            "target": target,
+            "scheme": str(rng.choice(COMPARABLE)),
+            "newBase": float(np.exp(rng.uniform(math.log(2.0), math.log(1e8)))),
+            "s": float(rng.choice([rng.uniform(0, target), rng.integers(0, target), target - 1])),
+            "H": float(np.exp(rng.uniform(math.log(0.01), math.log(10.0)))),
+            "phases": str(rng.choice(["cell", "zero", "random"])),
+            "sizes": str(rng.choice(["equal", "slow", "fast"])),
+            "seed": int(rng.integers(0, 1000)),
+        }
+
+
+def extension(name, spec, view):
+    """The scheme by the package, or None where it refuses."""
+    try:
+        if name == "base-change":
+            return pia.BaseChange(spec, view["target"], base=view["newBase"])
+        return pia.SCHEMES[name](spec, view["target"])
+    except ValueError:
+        return None
+
+
+def expected(view, h):
+    """The page's numbers by the package, each with the scale of its quantity."""
+    spec = RopeSpec(view["dim"], view["base"], view["window"])
+    span, limit, pairs = view["s"], view["H"], spec.pairs
+    position = span * spec.context_window / view["target"]
+    ends = pia.attention_score(spec, h, [math.floor(position), math.floor(position) + 1.0])
+    part = position - math.floor(position)
+    largest = limit * pairs
+    out = {
+        "x": (position, view["target"]),
+        "score": (float(pia.attention_score(spec, h, position)), largest),
+        "chord": ((1 - part) * ends[0] + part * ends[1], largest),
+        "abel": (float(pia.abel_sum(spec, span)), pairs * (pairs + 1) / 2),
+        "plainContrast": (float(pia.adjacent_contrast(spec, h)), largest),
+    }
+    for form in FORMS:
+        scale = float(pia.interpolation_bound(spec, 0.5, limit))
+        given = h if form == "weighted" else float(np.abs(h).max())
+        out[form] = (float(pia.interpolation_bound(spec, position, given, form=form)), scale)
+    for name in COMPARABLE:
+        model = extension(name, spec, view)
+        if model is None:
+            out[f"worst {name}"] = (None, None)
+            continue
+        bounds = pia.worst_case_bound(
+            spec, [span, view["target"] - 1.0], max_coefficient=limit, extension=model
+        )
+        for place, bound in zip(("s", "last"), bounds, strict=True):
+            # Each stops at a weight of its own near the best: relative to the largest |a'(s)|.
+            out[f"worst {name} {place}"] = (float(bound), model.attention_factor**2 * largest)
+        if name == view["scheme"]:
+            factor = model.attention_factor**2
+            out["extended"] = (float(pia.attention_score(model, h, span)), factor * largest)
+            out["contrast"] = (float(pia.adjacent_contrast(model, h)), factor * largest)
+    return out
+
+
+def shown(result):
+    """The same numbers as the page has them."""
+    out = {name: result[name] for name in ("x", "score", "chord", "abel", "plainContrast")}
+    out |= {form: result["bounds"][form] for form in FORMS}
+    out |= {name: result[name] for name in ("extended", "contrast")}
+    for name, both in result["worst"].items():
+        if both is None:
+            out[f"worst {name}"] = None
+        else:
+            out[f"worst {name} s"], out[f"worst {name} last"] = both
+    return out
+
+
+def differences(view, result):
+    h = np.array(result["h"]["re"]) + 1j * np.array(result["h"]["im"])
+    found = shown(result)
+    lines = []
+    for name, (value, scale) in expected(view, h).items():
+        if value is None or found[name] is None:
+            if value is not found[name]:
+                lines.append(f"{name}: ours {value}, the page's {found[name]} at {view}")
+        elif not abs(found[name] - value) <= TOLERANCE * scale:
+            off = abs(found[name] - value) / scale
+            lines.append(f"{name}: ours {value!r}, the page's {found[name]!r}, {off:.1e} at {view}")
+    return lines
+
+
+def test_numbers_are_the_packages(explorer):
+    lines = []
+    for view in random_views(np.random.default_rng(17)):
+        result = explorer.evaluate("view => window.explorer.compute(view)", view)
+        assert {name: result["settings"][name] for name in view} == view
+        lines += differences(view, result)
+    assert lines == []
+
+
+def test_unseen_phases_are_the_profiles(explorer):
+    spec = pia.preset("llama-7b")
+    for scheme in ("default", "linear", "yarn"):
+        profile = pia.scheme_profile(pia.SCHEMES[scheme](spec, 8192))
+        result = explorer.evaluate(
+            "scheme => window.explorer.compute({ scheme, target: 8192, s: 8191 })", scheme
+        )
+        assert len(result["unseen"]["chosen"]) == profile.unseen_pairs, scheme
+
+
+def test_the_printed_bound_is_crossed_where_the_paper_says(explorer):
+    result = explorer.evaluate("window.explorer.compute({ target: 4096, s: 1 })")
+    gap = abs(result["score"] - result["chord"])
+    assert result["bounds"]["paper"] < gap <= result["bounds"]["sharp"] * (1 + 1e-12)
+
+
+def test_a_view_is_kept_in_the_address(explorer, address):
+    explorer.evaluate("window.explorer.set({ scheme: 'yarn', H: 3, s: 777.25, target: 5000 })")
+    kept = explorer.evaluate("location.href")
+    assert "scheme=yarn" in kept
+    before = explorer.evaluate("window.explorer.settings()")
+    pictures = explorer.eval_on_selector_all(".picture", "all => all.map(one => one.innerHTML)")
+    explorer.goto("about:blank")
+    explorer.goto(kept)
+    assert explorer.evaluate("window.explorer.settings()") == before
+    again = explorer.eval_on_selector_all(".picture", "all => all.map(one => one.innerHTML)")
+    assert again == pictures
+    explorer.goto("about:blank")
+    explorer.goto(f"{address}/explorer.html#dim=-3&base=x&target=1&scheme=nothing&s=1e99")
+    wild = explorer.evaluate("window.explorer.settings()")
+    assert (wild["dim"], wild["base"], wild["target"]) == (2, 10000, 2048)
+    assert (wild["scheme"], wild["s"]) == ("linear", 2048)
+
+
+def test_controls_are_moved_by_keys_and_redraw(explorer):
+    slider = explorer.locator('input[type="range"][data-for="s"]')
+    drawn = explorer.locator('[data-panel="score"] .picture')
+    before, value = drawn.inner_html(), float(slider.input_value())
+    slider.focus()
+    explorer.keyboard.press("ArrowRight")
+    explorer.keyboard.press("PageUp")
+    explorer.wait_for_function("before => document.querySelector('[data-panel=score] .picture')"
+                               ".innerHTML !== before", arg=before)  # fmt: skip
+    assert float(slider.input_value()) > value
+    explorer.select_option('[data-for="preset"]', "smollm2-135m")
+    assert explorer.locator('[data-for="dim"]').input_value() == "64"
+    explorer.fill('[data-for="dim"]', "32")
+    assert explorer.locator('[data-for="preset"]').input_value() == "own"
+    explorer.select_option('[data-for="scheme"]', "yarn")
+    explorer.fill('[data-for="window"]', "16")
+    explorer.fill('[data-for="base"]', "2")
+    explorer.fill('[data-for="window"]', "60000")
+    explorer.wait_for_function("document.querySelector('.refused').textContent !== ''")
+    explorer.click("button[type=reset]")
+    assert explorer.evaluate("window.explorer.settings().dim") == 128
+    turn = explorer.locator(".turn")
+    start = explorer.evaluate("window.explorer.settings().s")
+    turn.click()
+    explorer.wait_for_function("start => window.explorer.settings().s !== start", arg=start)
+    turn.click()
+    assert turn.get_attribute("aria-pressed") == "false"
+
+
+def test_a_change_redraws_quickly(explorer):
+    """The fastest of some runs of each change: other work on the machine slows the rest."""
+    times = explorer.evaluate(
+        """() => {
+          const set = (changes) => { window.explorer.set(changes); return window.explorer.timing().last; };
+          const changes = {
+            s: (k) => ({ s: 3000 + k }), H: (k) => ({ H: 1 + k / 100 }), base: (k) => ({ base: 2e4 + k }),
+            window: (k) => ({ window: 2000 + k }), target: (k) => ({ target: 9000 + k }),
+            scheme: (k) => ({ scheme: ["yarn", "ntk", "llama3"][k % 3], newBase: 1e6 + k }),
+          };
+          for (let k = 0; k < 5; k++) set({ s: 10 + k, base: 1e4 + k });
+          const out = {};
+          for (const [name, of] of Object.entries(changes)) {
+            out[name] = Math.min(...Array.from({ length: 15 }, (_, k) => set(of(k))));
+          }
+          return out;
+        }"""
+    )
+    print(times)
+    assert {name: took for name, took in times.items() if took >= SPEED_MS} == {}
+
+
+def test_it_opens_from_a_file(page, site):
+    page.goto((site / "explorer.html").as_uri())
+    page.wait_for_function("window.explorer !== undefined")
+    assert page.locator(".picture svg").count() == 5
+    assert page.locator(".wheels svg").count() == 2
+    assert page.faults == []
