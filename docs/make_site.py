@@ -16,6 +16,8 @@ from making import api, explorer, gallery, ledger, links, notebooks, source_page
 from making.places import DOCS, FIGURES, ROOT, SITE, STAGE, relinked
 from sphinx.cmd.build import main as sphinx
 
+from paper_repro import ledger as claims
+
 # Pages that are files of the repository, shown as they are.
 SHOWN = {
     "CHANGELOG.md": "changelog",
@@ -25,10 +27,11 @@ SHOWN = {
     "docs/configs.md": "configs",
     "docs/glossary.md": "glossary",
 }
+DOCTREES = ROOT / "build" / "site-doctrees"
 STAMP = SITE / "stamp.txt"
 MADE_OF = (
     *("*.md", "docs/**/*", "notebooks/*.ipynb", "benchmarks/*.md", "pianalysis/**/*.py"),
-    *("paper_repro/**/*.py", "paper_repro/proofs/*.v", "figures/*", "tests/**/test_*.py"),
+    *("paper_repro/**/*.py", "paper_repro/proofs/*.v", "figures/*"),
 )
 KEPT = ("_static/", "explorer/", "making/")
 
@@ -84,7 +87,8 @@ def _downloads() -> None:
 def sources_digest() -> str:
     """Return a digest of everything that the site is made of."""
     out = hashlib.sha256()
-    for pattern in MADE_OF:
+    tests = [f"tests/{one.test}" for one in claims.read(FIGURES) if one.test]
+    for pattern in (*MADE_OF, *sorted(set(tests))):
         for path in sorted(ROOT.glob(pattern)):
             if path.is_file() and "__pycache__" not in path.parts:
                 out.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -103,8 +107,19 @@ def main(arguments: list[str]) -> int:
     stage()
     shutil.rmtree(SITE, ignore_errors=True)
     status = sphinx(
-        ["-b", "html", "-q", "-W", "--keep-going", "-d", str(ROOT / "build" / "site-doctrees")]
-        + [*arguments, str(STAGE), str(SITE)]
+        [
+            "-b",
+            "html",
+            "-q",
+            "-W",
+            "--keep-going",
+            "-d",
+            str(DOCTREES),
+            "-E",
+            *arguments,
+            str(STAGE),
+            str(SITE),
+        ]
     )
     _downloads()
     explorer.publish(SITE)

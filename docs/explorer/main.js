@@ -2,7 +2,7 @@
 import { abelSum, adjacentContrast, coefficients, frequencies, score, unseen } from "./rope.js";
 import { SCHEMES, extended } from "./schemes.js";
 import { chord, interpolationBounds } from "./bounds.js";
-import { keeping, worstCase } from "./worst.js";
+import { closedForm, keeping, objectives, worstCase } from "./worst.js";
 import { chart, legend, short, spread, wheel } from "./plots.js";
 import { address, fromAddress, settled } from "./state.js";
 
@@ -19,11 +19,12 @@ const NAMES = {
 };
 
 // Curves that do not depend on the span shown are drawn once and kept.
-const worstCurve = keeping(24, worstCase);
+const curveObjectives = keeping(24, objectives);
+const worstCurve = keeping(24, closedForm);
 const abelCurve = keeping(8, (theta, spans) => spans.map((s) => abelSum(theta, s)));
 
-function key({ dim, base, window, target, newBase, H }, ...more) {
-  return [dim, base, window, target, newBase, H, ...more].join(" ");
+function key({ dim, base, window, target, newBase }, ...more) {
+  return [dim, base, window, target, newBase, ...more].join(" ");
 }
 
 function linspace(low, high, count) {
@@ -145,12 +146,16 @@ function wavesPanel({ settings, theta, chosen }) {
 
 function worstPanel({ settings, theta, models, worst }) {
   const spans = linspace(0, settings.target - 1, CURVE);
+  const curve = (name) => {
+    const squares = curveObjectives(key(settings, name), settings, theta, models[name], spans);
+    return worstCurve(key(settings, name, settings.H), squares, settings.H);
+  };
   const names = [...new Set(["default", "linear", settings.scheme])].filter((name) => !models[name].refused);
   const lines = names.map((name, at) => ({
     name: NAMES[name],
     ink: at + 1,
     dash: at,
-    points: worstCurve(key(settings, name), settings, theta, models[name], settings.H, spans).map((y, k) => [spans[k], y]),
+    points: curve(name).map((y, k) => [spans[k], y]),
   }));
   const own = worst[settings.scheme];
   const here = { name: "here", ink: 0, dots: "circle", size: 4.5, points: own ? [[settings.s, own[0]]] : [] };

@@ -47,10 +47,10 @@ export function gridCoordinates({ dim, base, window }, theta) {
   return coordinates(`${dim} ${base} ${window}`, window, theta);
 }
 
-/** Squares of the objective's 2 n coordinates. */
-function projected({ vectors, cos, sin }, model, s, squares) {
+/** Squares of the objective's 2 n coordinates at one span. */
+function projected({ vectors, cos, sin }, model, s) {
   const n = cos.length;
-  squares.fill(0);
+  const squares = new Float64Array(2 * n);
   for (let j = 0; j < n; j++) {
     // Two angles reduced apart: their difference would lose digits at long spans.
     const ct = Math.cos(model.theta[j] * s);
@@ -65,14 +65,16 @@ function projected({ vectors, cos, sin }, model, s, squares) {
   }
   const size = model.f ** 4;
   for (let k = 0; k < 2 * n; k++) squares[k] *= size * squares[k];
+  return squares;
 }
 
-/** Minimise sum q_k^2 / (lambda alpha_k + (1 - lambda) beta): one root in log rho, rho = (1 - lambda) beta / lambda. */
-function least(squares, grid, beta) {
+/** The root in log rho, rho = (1 - lambda) beta / lambda, of the derivative of the sum below: Newton's
+    method inside a bracket, from where a neighbouring span had it. */
+function bestShare(squares, grid, beta, start) {
   let low = Math.log(beta) - 21;
   let high = Math.log(beta) + 14;
-  let at = 0.5 * (low + high);
-  for (let step = 0; step < 60 && high - low > 1e-9; step++) {
+  let at = start > low && start < high ? start : 0.5 * (low + high);
+  for (let step = 0; step < 80 && high - low > 1e-9; step++) {
     const rho = Math.exp(at);
     let total = 0;
     let first = 0;
@@ -90,9 +92,16 @@ function least(squares, grid, beta) {
     else low = at;
     const slope = 2 * rho * (third / total - fourth / first);
     const newton = at - Math.log(first / total / beta) / Math.max(slope, 1e-9);
-    if (Math.abs(newton - at) < 1e-10) break;
-    at = step > 5 && newton > low && newton < high ? newton : 0.5 * (low + high);
+    if (Math.abs(newton - at) < 1e-9) break;
+    // A bracket that is still wide is halved every third time, whatever Newton says.
+    const trusted = newton > low && newton < high && (step % 3 !== 2 || high - low < 1);
+    at = trusted ? newton : 0.5 * (low + high);
   }
+  return at;
+}
+
+/** sum q_k^2 / (lambda alpha_k + (1 - lambda) beta) at that share, or at lambda = 0 where that is less. */
+function least(squares, grid, beta, at) {
   const lambda = beta / (beta + Math.exp(at));
   let value = 0;
   let trivial = 0;
@@ -103,13 +112,22 @@ function least(squares, grid, beta) {
   return Math.min(value, trivial);
 }
 
-/** The closed form at each span. */
-export function worstCase(spec, theta, model, H, spans) {
-  const grid = gridCoordinates(spec, theta);
-  const squares = new Float64Array(2 * theta.length);
-  const beta = 1 / (H * H * theta.length);
-  return spans.map((s) => {
-    projected(grid, model, s, squares);
-    return Math.sqrt(least(squares, grid.grid, beta));
+/** What the closed form needs of a model at some spans, whatever H is. */
+export function objectives(spec, theta, model, spans) {
+  const coordinates = gridCoordinates(spec, theta);
+  return { grid: coordinates.grid, squares: spans.map((s) => projected(coordinates, model, s)) };
+}
+
+/** The closed form at each of those spans. */
+export function closedForm({ grid, squares }, H) {
+  const beta = (2 / grid.length) / (H * H);
+  let at = NaN;
+  return squares.map((q) => {
+    at = bestShare(q, grid, beta, at);
+    return Math.sqrt(least(q, grid, beta, at));
   });
+}
+
+export function worstCase(spec, theta, model, H, spans) {
+  return closedForm(objectives(spec, theta, model, spans), H);
 }

@@ -81,8 +81,7 @@ def _index(named: dict[str, list[str]]) -> str:
     ]
     for room, title in ROOMS:
         parts.append(f":doc:`{title} <{room}>`\n")
-        for name in named[room]:
-            parts.append(f"* {_reference(name)}: {_summary(name)}")
+        parts += [f"* {_reference(name)}: {_summary(name)}" for name in named[room]]
         parts.append("" if named[room] else "* No names of the package's face.\n")
     return "\n".join(parts) + "\n"
 

@@ -127,6 +127,11 @@ def _panel(group: Any) -> Panel:
     return Panel(own[-1] if own else "", labels[0], labels[1], tuple(series), tuple(logarithmic))
 
 
+def quoted(text: str) -> str:
+    """Return text as a value of a directive's option, whatever it begins with."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.replace("$", "").split())
 
@@ -161,7 +166,7 @@ def _page(facts: Figure, claims: list[ledger.Claim]) -> str:
     listed = f"<ul>\n{rows}\n</ul>" if own else "<p>None: this item states no claim.</p>"
     return (
         f"---\norphan: true\n---\n# {facts.title}\n\n"
-        f"```{{image}} {facts.stem}.png\n:alt: {json.dumps(facts.alt, ensure_ascii=False)}\n:class: paper\n```\n\n"
+        f"```{{image}} {facts.stem}.png\n:alt: {quoted(facts.alt)}\n:class: paper\n```\n\n"
         f"**Item** `{facts.item}`: {facts.about}\n\n"
         f"**What it shows, in words.** {facts.alt}\n\n"
         f"**Made by** `{facts.command}`\n\n"

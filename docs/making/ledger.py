@@ -42,10 +42,8 @@ def evidence(claim: ledger.Claim) -> list[tuple[str, str, str]]:
     for name in re.findall(r"Coq (\w+)", claim.certificate):
         path, line = proof_of(name)
         out.append(("proof", name, f"source/{path}.html#L-{line}"))
-    for stem in gallery.stems():
-        if gallery.described(stem).item == claim.item:
-            out.append(("figure", stem, f"figures/{stem}.html"))
-    return out
+    own = [stem for stem in gallery.stems() if gallery.described(stem).item == claim.item]
+    return out + [("figure", stem, f"figures/{stem}.html") for stem in own]
 
 
 def sources() -> set[str]:

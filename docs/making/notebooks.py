@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,16 @@ def staged(folder: Path) -> set[str]:
     names = []
     for path in sorted(FOLDER.glob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
+        heading = path.stem
         for cell in notebook["cells"]:
             used |= _cell(cell, path)
+            titles = re.findall(r"^#+ (.+)$", "".join(cell["source"]), re.MULTILINE)
+            if cell["cell_type"] == "markdown" and titles:
+                heading = titles[-1]
+            elif cell["cell_type"] == "code":
+                alt = f"Output of notebook {path.name[:2]}: {heading}"
+                cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+        notebook["metadata"].pop("widgets", None)  # their scripts would be fetched
         _numbered(notebook, path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -10,7 +9,7 @@ import jinja2
 import numpy as np
 
 import pianalysis as pia
-from making.gallery import described
+from making.gallery import described, quoted
 from making.places import FIGURES
 from paper_repro import committed, ledger
 
@@ -76,6 +75,6 @@ def figure(stem: str) -> str:
     """Return a committed figure with its alternative text and a link to its page."""
     facts = described(stem)
     return (
-        f"```{{figure}} /figures/{stem}.png\n:alt: {json.dumps(facts.alt, ensure_ascii=False)}\n:class: paper\n\n"
+        f"```{{figure}} /figures/{stem}.png\n:alt: {quoted(facts.alt)}\n:class: paper\n\n"
         f"{facts.title}. [Data, script and claims](/figures/{stem}.md)\n```"
     )

@@ -240,6 +240,14 @@ def _words(view: View) -> str:
 
 def explorer_picture(view: View, seen: dict[str, tuple[list[float], list[float]]]) -> bytes:
     """Return the explorer's picture as PNG bytes; ``seen`` holds the map's points and gains one."""
+    if _solved(view.spec):
+        seen[view.label] = _point(view.spec, view.scheme, view.target, view.max_coefficient)
+    points = tuple((label, growth[0], contrast[0]) for label, (growth, contrast) in seen.items())
+    return _picture(view, points)
+
+
+@lru_cache(maxsize=64)
+def _picture(view: View, points: tuple[tuple[str, float, float], ...]) -> bytes:
     figure, axes = frame.new_figure(2, 2, width=style.TEXT_WIDTH, height=5.0)
     (bounds, ratios), (worst, plane) = axes
     _draw_bounds(view, bounds)
@@ -255,7 +263,7 @@ def explorer_picture(view: View, seen: dict[str, tuple[list[float], list[float]]
         title=f"frequencies kept, factor {view.target / view.spec.context_window:g}",
     )
     _draw_worst(view, worst)
-    _draw_map(view, seen, plane)
+    _draw_map(view, {label: ([x], [y]) for label, x, y in points}, plane)
     return frame.png(figure, dpi=110)
 
 
@@ -305,9 +313,7 @@ def _draw_worst(view: View, ax: Any) -> None:
         marks.mark(view.span, exact.value, f"exact {exact.value:.4g}", ax=ax)
 
 
-def _draw_map(view: View, seen: dict[str, tuple[list[float], list[float]]], ax: Any) -> None:
-    if _solved(view.spec):
-        seen[view.label] = _point(view.spec, view.scheme, view.target, view.max_coefficient)
+def _draw_map(view: View, seen: Points, ax: Any) -> None:
     marks.paths(
         seen,
         ax=ax,

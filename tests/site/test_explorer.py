@@ -136,7 +136,7 @@ def test_unseen_phases_are_the_profiles(explorer):
     for scheme in ("default", "linear", "yarn"):
         profile = pia.scheme_profile(pia.SCHEMES[scheme](spec, 8192))
         result = explorer.evaluate(
-            "scheme => window.explorer.compute({ scheme, target: 8192, s: 8191 })", scheme
+            "scheme => window.explorer.compute({ scheme, target: 8192, s: 8188 })", scheme
         )
         assert len(result["unseen"]["chosen"]) == profile.unseen_pairs, scheme
 
@@ -194,24 +194,32 @@ def test_controls_are_moved_by_keys_and_redraw(explorer):
     assert turn.get_attribute("aria-pressed") == "false"
 
 
+# The fastest of some runs of each change: other work on the machine slows the rest.
+QUICKEST = """() => {
+  const set = (changes) => {
+    window.explorer.set(changes);
+    return window.explorer.timing().last;
+  };
+  const schemes = ["yarn", "ntk", "llama3"];
+  const changes = {
+    s: (k) => ({ s: 3000 + k }),
+    H: (k) => ({ H: 1 + k / 100 }),
+    base: (k) => ({ base: 2e4 + k }),
+    window: (k) => ({ window: 2000 + k }),
+    target: (k) => ({ target: 9000 + k }),
+    scheme: (k) => ({ scheme: schemes[k % 3], newBase: 1e6 + k }),
+  };
+  for (let k = 0; k < 5; k++) set({ s: 10 + k, base: 1e4 + k });
+  const out = {};
+  for (const [name, of] of Object.entries(changes)) {
+    out[name] = Math.min(...Array.from({ length: 15 }, (_, k) => set(of(k))));
+  }
+  return out;
+}"""
+
+
 def test_a_change_redraws_quickly(explorer):
-    """The fastest of some runs of each change: other work on the machine slows the rest."""
-    times = explorer.evaluate(
-        """() => {
-          const set = (changes) => { window.explorer.set(changes); return window.explorer.timing().last; };
-          const changes = {
-            s: (k) => ({ s: 3000 + k }), H: (k) => ({ H: 1 + k / 100 }), base: (k) => ({ base: 2e4 + k }),
-            window: (k) => ({ window: 2000 + k }), target: (k) => ({ target: 9000 + k }),
-            scheme: (k) => ({ scheme: ["yarn", "ntk", "llama3"][k % 3], newBase: 1e6 + k }),
-          };
-          for (let k = 0; k < 5; k++) set({ s: 10 + k, base: 1e4 + k });
-          const out = {};
-          for (const [name, of] of Object.entries(changes)) {
-            out[name] = Math.min(...Array.from({ length: 15 }, (_, k) => set(of(k))));
-          }
-          return out;
-        }"""
-    )
+    times = explorer.evaluate(QUICKEST)
     print(times)
     assert {name: took for name, took in times.items() if took >= SPEED_MS} == {}
 
