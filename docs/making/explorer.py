@@ -12,7 +12,18 @@ from pianalysis import PRESETS
 
 FOLDER = DOCS / "explorer"
 # Each stands after those that it imports from.
-MODULES = ("rope", "schemes", "bounds", "eigen", "worst", "plots", "state", "main")
+MODULES = (
+    "rope",
+    "schemes",
+    "bounds",
+    "eigen",
+    "worst",
+    "plots",
+    "state",
+    "numbers",
+    "panels",
+    "main",
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 
 

@@ -95,9 +95,13 @@ def watching(page):
         if response.status >= 400:
             faults.append(f"{response.status} {response.url}")
 
+    def failed(request):
+        if request.failure != "net::ERR_ABORTED":  # left behind by the next page
+            faults.append(f"failed: {request.url}")
+
     page.on("console", lambda said: said.type == "error" and faults.append(said.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", asked)
     page.on("response", answered)
-    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    page.on("requestfailed", failed)
     return page
