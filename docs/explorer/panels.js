@@ -138,18 +138,18 @@ function wheels({ settings, theta, models, chosen, unseen: beyond }) {
 function numbers(result) {
   const { settings, bounds } = result;
   const rows = [
-    ["position x = s L / L'", short(result.x), "tokens"],
-    ["score a(x)", short(result.score), "score"],
-    ["its chord", short(result.chord), "score"],
-    ["|a(x) - chord|", short(Math.abs(result.score - result.chord)), "score"],
-    ["bound: paper (not a theorem)", short(bounds.paper), "score"],
-    ["bound: corrected", short(bounds.corrected), "score"],
-    ["bound: sharp", short(bounds.sharp), "score"],
-    ["bound: weighted", short(bounds.weighted), "score"],
-    ["a'(s) under the scheme", result.extended === null ? "none" : short(result.extended), "score"],
-    ["B(s)", short(result.abel), "1"],
-    ["adjacent contrast, at most: as trained", short(result.plainContrast), "score"],
-    ["adjacent contrast, at most: scheme", result.contrast === null ? "none" : short(result.contrast), "score"],
+    ["position x = s L / L'", short(result.x, 6), "tokens"],
+    ["score a(x)", short(result.score, 6), "score"],
+    ["its chord", short(result.chord, 6), "score"],
+    ["|a(x) - chord|", short(Math.abs(result.score - result.chord), 6), "score"],
+    ["bound: paper (not a theorem)", short(bounds.paper, 6), "score"],
+    ["bound: corrected", short(bounds.corrected, 6), "score"],
+    ["bound: sharp", short(bounds.sharp, 6), "score"],
+    ["bound: weighted", short(bounds.weighted, 6), "score"],
+    ["a'(s) under the scheme", result.extended === null ? "none" : short(result.extended, 6), "score"],
+    ["B(s)", short(result.abel, 6), "1"],
+    ["adjacent contrast, at most: as trained", short(result.plainContrast, 6), "score"],
+    ["adjacent contrast, at most: scheme", result.contrast === null ? "none" : short(result.contrast, 6), "score"],
   ];
   const cells = rows.map(([name, value, unit]) => `<tr><th scope="row">${name}</th><td>${value}</td><td>${unit}</td></tr>`);
   const worst = SCHEMES.map((name) => {

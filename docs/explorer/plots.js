@@ -7,11 +7,11 @@ const WIDE = 420;
 const HIGH = 250;
 const BOX = { left: 58, right: 12, top: 12, bottom: 42 };
 
-export function short(x) {
+export function short(x, digits = 4) {
   if (x === 0) return "0";
   const size = Math.abs(x);
   if (size >= 1e5 || size < 1e-3) return x.toExponential(1).replace(/\.0e/, "e").replace("e+", "e");
-  return String(Number(x.toPrecision(4)));
+  return String(Number(x.toPrecision(digits)));
 }
 
 /** Round numbers across a range: powers of ten on a logarithmic axis. */

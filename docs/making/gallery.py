@@ -165,7 +165,7 @@ def _page(facts: Figure, claims: list[ledger.Claim]) -> str:
     )
     listed = f"<ul>\n{rows}\n</ul>" if own else "<p>None: this item states no claim.</p>"
     return (
-        f"---\norphan: true\n---\n# {facts.title}\n\n"
+        f"---\norphan: true\n---\n# {facts.stem}: {facts.title}\n\n"
         f"```{{image}} {facts.stem}.png\n:alt: {quoted(facts.alt)}\n:class: paper\n```\n\n"
         f"**Item** `{facts.item}`: {facts.about}\n\n"
         f"**What it shows, in words.** {facts.alt}\n\n"

@@ -39,6 +39,10 @@ def _set(node: Any, *, limits: bool) -> None:
     if node.tag == _NAME + "mo" and node.text in ("|", "/"):
         node.set("lspace", "0")
         node.set("rspace", "0")
+    if node.get("minsize"):  # bigl and bigr: one size for both, whatever stands between
+        for name in ("minsize", "maxsize"):
+            node.attrib.pop(name, None)
+        node.set("stretchy", "false")
     first = node[0] if len(node) else None
     if node.tag == _NAME + "msub" and limits and first is not None and first.text in _LIMITED:
         node.tag = _NAME + "munder"

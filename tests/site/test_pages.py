@@ -17,7 +17,11 @@ LOOK = """() => {
   const formulas = [...document.querySelectorAll("math")];
   const pictures = [...document.images];
   return {
-    wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    // The page itself and every box of its frame: only a box inside the text may scroll sideways.
+    wide: ["html", ".page", ".main", ".content"]
+      .map((one) => document.querySelector(one))
+      .filter((one) => one && one.scrollWidth > one.clientWidth + 1)
+      .map((one) => `${one.tagName}.${one.className}: ${one.scrollWidth}`),
     formulas: formulas.length,
     hidden: formulas.filter((one) => one.checkVisibility() && !shown(one)).length,
     broken: pictures.filter((one) => one.loading !== "lazy" && !one.naturalWidth).length,
