@@ -131,14 +131,15 @@ def test_numbers_are_the_packages(explorer):
     assert lines == []
 
 
-def test_unseen_phases_are_the_profiles(explorer):
+@pytest.mark.parametrize("target", [3072, 8192])
+@pytest.mark.parametrize("scheme", ["default", "linear", "yarn"])
+def test_unseen_phases_are_the_profiles(explorer, scheme, target):
+    """At the span that Position Interpolation reads at the last trained integer."""
     spec = pia.preset("llama-7b")
-    for scheme in ("default", "linear", "yarn"):
-        profile = pia.scheme_profile(pia.SCHEMES[scheme](spec, 8192))
-        result = explorer.evaluate(
-            "scheme => window.explorer.compute({ scheme, target: 8192, s: 8188 })", scheme
-        )
-        assert len(result["unseen"]["chosen"]) == profile.unseen_pairs, scheme
+    profile = pia.scheme_profile(pia.SCHEMES[scheme](spec, target))
+    view = {"scheme": scheme, "target": target, "s": 2047 * target / 2048}
+    result = explorer.evaluate("view => window.explorer.compute(view)", view)
+    assert len(result["unseen"]["chosen"]) == profile.unseen_pairs
 
 
 def test_the_printed_bound_is_crossed_where_the_paper_says(explorer):
