@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from making import api, explorer, gallery, ledger, links, notebooks, source_pages, values
-from making.places import DOCS, FIGURES, ROOT, SITE, STAGE, relinked
+from making.places import DOCS, FIGURES, ROOT, SITE, STAGE, WORDS, relinked
 from sphinx.cmd.build import main as sphinx
 
 from paper_repro import ledger as claims
@@ -24,8 +24,7 @@ SHOWN = {
     "CONTRIBUTING.md": "contributing",
     "ERRATA.md": "differences",
     "benchmarks/README.md": "benchmarks",
-    "docs/configs.md": "configs",
-    "docs/glossary.md": "glossary",
+    **{f"docs/{name}.md": name for name in WORDS},
 }
 DOCTREES = ROOT / "build" / "site-doctrees"
 STAMP = SITE / "stamp.txt"

@@ -12,6 +12,8 @@ FIGURES = ROOT / "figures"
 STAGE = ROOT / "build" / "site-source"
 SITE = ROOT / "build" / "site"
 
+# Pages of docs/ that are read on their own, too: their links lead into the repository.
+WORDS = ("commands", "configs", "evidence", "glossary", "library", "reproduce")
 # Files of the repository that have a page of their own.
 PAGES = {
     "README.md": "index",
@@ -19,8 +21,8 @@ PAGES = {
     "CONTRIBUTING.md": "contributing",
     "ERRATA.md": "differences",
     "benchmarks/README.md": "benchmarks",
-    "docs/configs.md": "configs",
-    "docs/glossary.md": "glossary",
+    **{f"docs/{name}.md": name for name in WORDS},
+    "paper_repro/proofs": "errata",
     "figures/claims.md": "ledger",
     "notebooks": "notebooks/index",
     "figures": "figures/index",
