@@ -54,8 +54,8 @@ TESTS = (
 )
 # Compare digests of sources, or runs of hours with theirs.
 UNASKED = ("test_a_killed_run", "test_check_recomputes", "test_provenance_names")
-# Of all, of one; tests. As timed under coverage with nothing kept, twice what they take and more.
-SECONDS, LONGEST, MOST_TESTS = 20.0, 10.0, 200
+# Seconds of one test, as timed under coverage with nothing kept (twice what it takes and more).
+LONGEST, MOST_TESTS = 10.0, 200
 FIRST = 8  # tests asked before the others: a file of tests that is not needed is not loaded
 PATIENCE = 30  # seconds for one test under a mutant
 # No line of a file runs for it, so it is asked first of every mutant: annotations are mutated, too.
@@ -175,8 +175,8 @@ def running(mutant, lines, importers, seconds):
     return tests
 
 
-def asked(tests, seconds, killed):
-    """The order in which tests are asked, SECONDS of them.
+def asked(tests, seconds, killed, most):
+    """The order in which tests are asked, ``most`` seconds of them.
 
     First those that have ``killed``, most often first; then of each test function its fastest case,
     then of each the next, as cases fail alike; the more a function has killed the more cases.
@@ -190,13 +190,13 @@ def asked(tests, seconds, killed):
     chosen, spent = [], 0.0
     for test in order[:MOST_TESTS]:
         spent += seconds[test]
-        if chosen and spent > SECONDS:
+        if chosen and spent > most:
             break
         chosen.append(test)
     return chosen
 
 
-def work(root, cache, todo, number, seconds):
+def work(root, cache, todo, number, seconds, most):
     """Try a share of the mutants in a copy of the tree; a line a result."""
     copy = cache / f"tree-{number}"
     shutil.rmtree(copy, ignore_errors=True)
@@ -213,18 +213,16 @@ def work(root, cache, todo, number, seconds):
             of = killed[mutant["file"]]
             if text is not None:
                 path.write_text(text)
-                order = [ALWAYS.format(**mutant), *asked(tests, seconds, of)]
+                order = [ALWAYS.format(**mutant), *asked(tests, seconds, of, most)]
                 for part in (order[:FIRST], order[FIRST:]):
                     if part and status in ("no Python", 0):
-                        limit = 6 * PATIENCE + 5.0 * SECONDS
+                        limit = 6 * PATIENCE + 5.0 * most
                         status, output = server.run(copy, [*QUIET, *part], limit, PATIENCE)
-                        failed = re.search(
-                            r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE
-                        )
-                        by = failed[1] if failed else ""
+                        by = failed[1] if (failed := FAILED.search(output)) else ""
                 shutil.copy2(root / mutant["file"], path)  # with its time: the compiled file fits
             of.update({by, by.partition("[")[0]})
             result = {**mutant, **difference(original, text or ""), "status": status, "by": by}
+            result["seconds"] = most
             print(json.dumps(result), file=results, flush=True)
 
 
@@ -278,6 +276,8 @@ def main():
     )
     parser.add_argument("--mutants", type=int, default=2000, help="how many to try (2000)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=20.0,
+                        help="of tests; what survived fewer is tried again (20)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=pathlib.Path, default=ROOT / ".venv" / "mutants",
                         help="measured lines and results; delete it after an edit")  # fmt: skip
@@ -288,14 +288,18 @@ def main():
     lines, seconds = evidence(ROOT, args.cache)
     every = drawn(ROOT, args.seed, args.cache)
     chosen = every[: args.mutants + args.mutants // 10]  # some are no Python
-    known = {key(result) for result in finished(args.cache, chosen)}
+    known = {
+        key(result)
+        for result in finished(args.cache, chosen)
+        if result["status"] != 0 or result.get("seconds", 20.0) >= args.seconds
+    }
     by = importers(ROOT)
     todo = [(m, running(m, lines, by, seconds)) for m in chosen if key(m) not in known]
     workers = []
     for number in range(args.workers if todo else 0):
         child = os.fork()
         if not child:
-            work(ROOT, args.cache, todo[number :: args.workers], number, seconds)
+            work(ROOT, args.cache, todo[number :: args.workers], number, seconds, args.seconds)
             os._exit(0)
         workers.append(child)
     with tqdm(total=len(chosen), initial=len(known), unit="mutant") as bar:
