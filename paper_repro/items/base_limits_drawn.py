@@ -42,18 +42,22 @@ def by_length(limits: Any, models: Any, name: str) -> Any:
             first.base,
             "*",
             color=style.BLACK,
-            markersize=9,
+            markersize=10,
+            markerfacecolor="none",  # a condition's marker below it shows
             label=f"models at their own window;\nlines with L = "
             f"{limits.spec.context_window} are {name}'s",
         )
+        seen: list[float] = []  # of one base every second label stands above its star
         for label, x, y in zip(first.model, first.window, first.base, strict=True):
+            above = seen.count(y) % 2 == 1
+            seen.append(y)
             ax.annotate(
                 "\n".join(textwrap.wrap(_short(label), 16)),
                 (x, y),
-                xytext=(5, -3),
+                xytext=(5, 3 if above else -3),
                 textcoords="offset points",
                 fontsize=6.5,
-                va="top",
+                va="bottom" if above else "top",
             )
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     frame.finish(

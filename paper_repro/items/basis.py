@@ -113,6 +113,7 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     marks.level(1.0, "one turn a window", ax=ax, at=0.02)
     ax.set_ylim(top=1e5)  # room for the legend
     turn, ax = frame.new_figure(height=3.3)
+    turn.set_layout_engine("constrained", h_pad=0.12)  # the wheel's equal scales crowd the title
     seen = int((wheel.travelled < 2 * np.pi).sum())
     marks.phase_wheel(
         wheel.travelled,

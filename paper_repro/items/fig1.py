@@ -65,7 +65,7 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the three panels on a common axis of positions."""
     record: Any = records["fig1"]
-    figure, axes = frame.new_figure(3, 1, height=3.4)
+    figure, axes = frame.new_figure(3, 1, height=3.6)
     window = record.spec.context_window
     wave = np.linspace(0, record.target, 2000)
     titles = {
@@ -84,9 +84,12 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
             new = np.zeros_like(seen)
             if panel == "interpolated":  # half of them lie between two trained positions
                 new = drawn.token % (2 * _SHOWN) != 0
-            ax.plot(x[seen & ~new], y[seen & ~new], "o", color=style.BLUE)
-            ax.plot(x[new], y[new], "^", color=style.GREEN)
-            ax.plot(x[~seen], y[~seen], "s", color=style.RED)
+            for shown, marker, color, label in (
+                (seen & ~new, "o", style.BLUE, "trained"),
+                (new, "^", style.GREEN, "in between"),
+                (~seen, "s", style.RED, "beyond L"),
+            ):
+                ax.plot(x[shown], y[shown], marker, color=color, label=label)
             ax.axvline(window, color=style.GREY, linestyle="--", linewidth=0.8)
             ax.set_xlim(-40, record.target + 40)
             ax.set_ylim(-1.3, 1.3)
@@ -94,6 +97,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
             ax.set_title(text, loc="left")
         axes[1].set_ylabel(f"cos(position x theta_{record.pair})")
         axes[-1].set_xlabel("position fed to RoPE (tokens); dashed: L = 2048")
+        entries = axes[-1].get_legend_handles_labels()
+        figure.legend(*entries, loc="outside lower center", ncols=3, columnspacing=0.8)
     return {"fig1": figure}
 
 

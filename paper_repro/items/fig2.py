@@ -233,7 +233,7 @@ def _plot_precision(record: Any) -> Any:
             label=f"window L = {record.spec.context_window}",
             **edge,
         )
-        ax.axhline(np.log10(PAPER), linestyle=":", label="the paper's about 8000", **edge)
+        ax.axhline(np.log10(PAPER), linestyle=":", label="paper: about 8000", **edge)
         ax.set_ylim(-4, 68)
     return frame.shared_legend(figure, rows=3)
 
@@ -257,10 +257,10 @@ def _plot_seeds(record: Any) -> Any:
         largest = record.where(method=METHODS[0]).beyond.max()
         ax.set_title(
             f"set by rounding: at most {largest:.0f} in float32,\nat least "
-            f"{record.where(method=METHODS[1]).beyond.min():.0e} in float64 ({values.size} seeds)",
+            f"{record.where(method=METHODS[1]).beyond.min():.0f} in float64 ({values.size} seeds)",
             loc="left",
         )
-    marks.level(PAPER, "the paper's about 8000", ax=ax, color=style.BLACK)
+    marks.level(PAPER, "paper: about 8000", ax=ax, color=style.BLACK)
     return figure
 
 

@@ -128,8 +128,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         lowest=f"least of each {wide.block} integers",
         xlabel="span s (tokens)",
         ylabel="B(s)/d",
-        title=f"B(s) ≥ d fails at {wide.first_integer}, and at "
-        f"{100 * wide.share_below:.1f}% of all\nintegers below {stop:.0f}",
+        title=f"B(s) ≥ d first fails at the integer {wide.first_integer},\nand at "
+        f"{100 * wide.share_below:.1f}% of all integers below {stop:.0f}",
         legend="upper right",
     )
     marks.level(1.0, "B = d", ax=ax, at=0.02, above=False)

@@ -119,7 +119,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax,
         xlabel="neighbours M on each side (tokens)",
         ylabel="certified α",
-        title=f"{2 * near['neighbours']:.0f} integers bound the scores between them:\n|a(s)| ≤ "
+        title=f"{near['neighbours']:.0f} on each side, "
+        f"ε = 1e{np.log10(near['tolerance']):.0f}:\n|a(s)| ≤ "
         f"{near['alpha']:.4f} max|a(n)| + {near['tolerance']:g} Σ|h|",
     )
     frame.plain_ticks(ax, "x", [2, 4, 8, 16, 32, 64])

@@ -111,27 +111,42 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     panels = (
         (
             {name: curves.curve("default", name) for name in PIPELINES},
-            f"{MODEL}: {early} of {start.size} formats go wrong inside L",
+            f"{MODEL}: {early} of {start.size} formats\ngo wrong inside L",
+            start.tolist(),
         ),
         (
             {name: curves.curve(name, ONE) for name in CURVES},
-            f"{ONE}, to {TARGET}: wrong at {min(own):.0f} to {max(own):.0f}",
+            f"{ONE}, extended to {TARGET}:\nwrong first at {min(own):.0f} to {max(own):.0f}",
+            [first.only(scheme=name, pipeline=ONE)["first"] for name in CURVES],
         ),
     )
-    for ax, (series, title) in zip(axes, panels, strict=True):
+    for ax, (series, title, wrong) in zip(axes, panels, strict=True):
         marks.curves(
             POSITIONS,
             series,
             ax=ax,
-            xlabel="position (tokens)",
-            ylabel="largest phase error (rad)" if ax is axes[0] else "",
+            xlabel="position (tokens), sampled",
+            ylabel="largest phase error at sampled\npositions (rad)" if ax is axes[0] else "",
             title=title,
             logx=True,
             logy=True,
             every=14,
             legend="",
         )
-        marks.level(curves.tolerance, f"wrong above {curves.tolerance:g} rad", ax=ax)
+        with style.applied():  # proved over all positions: samples may lie below it beyond
+            ax.plot(
+                [place for place in wrong if math.isfinite(place)],
+                [curves.tolerance for place in wrong if math.isfinite(place)],
+                "|",
+                color=style.BLACK,
+                markersize=9.0,
+                label="first wrong of all (proved)",
+            )
+            window = curves.spec.context_window
+            ax.axvline(
+                window, color=style.GREY, linestyle=":", linewidth=0.8, label=f"L = {window}"
+            )
+        marks.level(curves.tolerance, f"wrong above {curves.tolerance:g} rad", ax=ax, at=0.9)
         frame.legend_below(ax, columns=2)
     soon = first.where(pipeline="bfloat16").first
     other, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
@@ -140,8 +155,8 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         {name: first.where(pipeline=name).first for name in PIPELINES},
         ax=ax,
         xlabel=f"first position with a phase off by more than {first.tolerance:g} rad (tokens)",
-        title=f"{MODEL} to {TARGET}: bfloat16 is wrong by {soon.max():.0f} under every scheme "
-        f"(no marker: not below {first.searched})",
+        title=f"{MODEL} to {TARGET}: bfloat16 is wrong at position {soon.max():.0f} or "
+        f"earlier under every scheme\n(no marker: not below {first.searched})",
     )
     frame.shared_legend(other, rows=2)
     return {"phase_error": figure, "phase_error_first": other}

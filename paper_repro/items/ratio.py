@@ -49,15 +49,19 @@ def compute(seed: int = 0) -> Mapping[str, Record]:
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the readings as bars, and the three forms against d and c."""
     readings: Any = records["ratio"]
-    figure, ax = frame.new_figure(height=2.8)
+    figure, ax = frame.new_figure(height=3.3)
     names = [
         LABELS[name] if not window else f"2 min B, W = {window:.0f}"
         for name, window in zip(readings.reading, readings.window, strict=True)
     ]
     with style.applied():
         place = np.arange(len(names))[::-1]
-        colors = [style.RED if not w else style.BLUE for w in readings.window]
-        ax.barh(place, readings.lower, color=colors, height=0.7)
+        own = readings.window > 0
+        for chosen, color, label in (
+            (~own, style.RED, "constants of the two bounds alone"),
+            (own, style.BLUE, "min B: least B(s), integers of [0, W), computed"),
+        ):
+            ax.barh(place[chosen], readings.lower[chosen], color=color, height=0.7, label=label)
         for y, value in zip(place, readings.lower, strict=True):
             ax.text(value + 8, y, f"{value:.1f}", va="center", fontsize=7)
         spread = f"{readings.lower.min():.0f} to {readings.lower.max():.0f}"
@@ -65,7 +69,10 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.grid(axis="y", visible=False)
         ax.set_xlim(0, 960)
         ax.set_xlabel("extrapolation / interpolation bound")
-        ax.set_title(f"the ~600x: {spread}, as it is read", loc="left")
+        ax.set_title(
+            f"the paper's ~600x ratio of bounds:\n{spread}, depending on the reading", loc="left"
+        )
+        figure.legend(loc="outside lower center")
     scaling: Any = records["ratio_scaling"]
     by_dim, by_base = (scaling.where(panel=panel) for panel in forms.PANELS)
     titles = (

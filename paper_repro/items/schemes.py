@@ -179,8 +179,8 @@ def _mixed(record: Any) -> Any:
         ax,
         xlabel="position of the key (tokens)",
         ylabel="largest change of its score / 2 Σ|h_j|",
-        title=f"a key rotated when newest: its score moves by\nup to {worst:.0%} of 2 Σ|h_j|, "
-        "the most possible",
+        title="dynamic NTK, a key rotated when newest: its\nscore moves by up to "
+        f"{worst:.0%} of 2 Σ|h_j|, its most",
         legend="upper right",
     )
     ax.set_ylim(0.0, 1.0)

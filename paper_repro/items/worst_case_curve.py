@@ -24,7 +24,7 @@ from pianalysis import (
 )
 from pianalysis.arrays import FloatArray
 from pianalysis.extension.named import COMPARABLE, comparable_extensions
-from pianalysis.pictures import clouds, frame, style
+from pianalysis.pictures import clouds, frame, marks, style
 from pianalysis.records import Record, columns
 
 _claim = partial(Claim, item="worst_case_curve", test="bounds/test_worst_case_bound.py")
@@ -161,9 +161,11 @@ def _curves(curve: Any, exact: Any) -> Any:
                 ax.axvline(window / 1024, color=style.GREY, linewidth=0.8, linestyle=":")
                 ax.annotate(
                     text,
-                    (window / 1024, 0.9),
+                    (window / 1024, 1.0),
+                    xycoords=("data", "axes fraction"),
                     xytext=(2, 0),
                     textcoords="offset points",
+                    va="top",
                     fontsize=7,
                 )
             ax.plot(
@@ -226,8 +228,19 @@ def _tightness(exact: Any) -> Any:
         for collection in ax.collections:
             collection.set_sizes([20.0])
         with style.applied():
-            ax.axvspan(_PLATEAU, 1.2 * exact.span.max(), color=style.GREY, alpha=0.15, linewidth=0)
-            ax.axhline(far, color=style.GREY, linestyle="--", linewidth=0.8)
+            right = 1.2 * exact.span.max()
+            ax.axvspan(_PLATEAU, right, color=style.GREY, alpha=0.15, linewidth=0)
+            ax.annotate(
+                "s ≥ 1.5 L'",
+                (math.sqrt(_PLATEAU * right), 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, -3),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=7,
+            )
+        marks.level(far, f"{far:.2f}", ax=ax, at=0.2)
         frame.plain_ticks(ax, "x", [100, 2048, 8192, 32768])
     axes[0].set_ylim(0.95, 12.0)
     frame.plain_ticks(axes[0], "y", [1, 2, 3, 5, 10])

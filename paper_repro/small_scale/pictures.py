@@ -71,7 +71,7 @@ def passkeys(record: Any) -> Any:
         every=1,
     )
     (ax,) = figure.axes
-    ends: list[str] = []
+    ends: dict[str, list[str]] = {}  # by method, a seed each
     for index, case in enumerate(dict.fromkeys(record.case)):
         rows = record.where(case=case, trials=most)
         if fewest < most and rows.k.size:
@@ -83,8 +83,9 @@ def passkeys(record: Any) -> Any:
                     label=None if ends else label,
                     **marks.look(index) | _OPEN | {"markersize": 7.0},
                 )
-            ends.append(f"{shown(case).replace(' x2', '')} {rows.k_max[-1]:.0f}")
-    frame.finish(ax, title=f"passkeys are read up to: {', '.join(ends)} tokens" if ends else "")
+            ends.setdefault(shown(case).partition(" x2")[0], []).append(f"{rows.k_max[-1]:.0f}")
+    said = "; ".join(f"{name} {' and '.join(reached)}" for name, reached in ends.items())
+    frame.finish(ax, title=f"k_max after {steps[-1]:.0f} steps: {said}" if ends else "")
     marks.level(record.window, f"pretrained window {record.window}", ax=ax)
     frame.legend_below(ax, columns=3)
     return figure
@@ -99,17 +100,21 @@ def likelihood(record: Any) -> Any:
         if step or case.startswith(_BEFORE)
     }
     reach = np.unique(record.reach)
-    ends = ", ".join(
-        f"{_after(case, step)} {chosen[_after(case, step)].nats[-1]:.2f}"
-        for case, step in first
-        if case.startswith(_BEFORE) and _after(case, step) in chosen
-    )
+    ends: dict[str, list[str]] = {}
+    for case, step in first:
+        if case.startswith(_BEFORE) and _after(case, step) in chosen:
+            when = f"after {step} steps" if step else "before"
+            value = f"{chosen[_after(case, step)].nats[-1]:.2f}"
+            untuned = not step and case.startswith("default")
+            name = "no fine-tuning" if untuned else shown(case).partition(" x2")[0]
+            ends.setdefault(name, []).append(value if untuned else f"{value} {when}")
+    said = "; ".join(f"{name} {', '.join(values)}" for name, values in ends.items())
     figure = _lines(
         reach,
         {label: rows.nats for label, rows in chosen.items()},
         xlabel="position of the last token, behind a gap in positions (tokens)",
         ylabel="held-out text (nats a token;\nbars: 1 standard error)",
-        title=f"at {reach[-1]:.0f}: {ends} nats",
+        title=f"nats at {reach[-1]:.0f}: {said}",
         every=1,
         errors={label: rows.standard_error for label, rows in chosen.items()},
     )
@@ -187,7 +192,7 @@ def heads(record: Any) -> Any:
         xlabel="spans",
         ylabel="largest signed score (logits),\n95% of the pairs",
         title=f"scores: {min(inside):.1f} to {max(inside):.1f} inside, "
-        f"{min(beyond):.0f} to {max(beyond):.0f} beyond L",
+        f"{min(beyond):.0f} to {max(beyond):.0f} on [L, 2L)",
     )
     searched = [values[-1] for values in ratios.values()]
     _by_name(
@@ -217,7 +222,7 @@ def table(record: Any) -> Any:
     """Draw a table and its twin as text, and what ours measures."""
     lines = [*twins.text(record), "", _NOTES[record.table]]
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=0.5 + 0.125 * len(lines))
-    marks.text_panel(lines, ax=ax, title=f"Table {record.table[-1]}: the paper's and a small twin")
+    marks.text_panel(lines, ax=ax, title=f"Table {record.table[-1]}: {twins.TITLE}")
     return figure
 
 

@@ -19,6 +19,7 @@ from pianalysis.records import Record
 
 NAMES = {"linear": "PI", "default": "FT", "yarn": "YaRN", "ntk": "NTK-aware"}
 _PAPER, _HERE = "paper, LLaMA 7B", "here, SmolLM2-135M"
+TITLE = "the paper (LLaMA 7B) and here (SmolLM2-135M)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +172,19 @@ def text(table: Twin) -> list[str]:
         models = list(zip(part.context_window, part.method, strict=True))
         cells = dict(zip(zip(models, part.column, strict=True), part.value, strict=True))
         body = [
-            [*model, *(cells.get((model, head), "") for head in heads)]
+            [*map(_whole, model), *(_whole(cells.get((model, head), "")) for head in heads)]
             for model in dict.fromkeys(models)
         ]
-        headers = ["window", "method", *heads]
+        headers = ["window", "method", *map(_whole, heads)]
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
         lines += [source, *shown.splitlines(), ""]
     return lines[:-1]
+
+
+def _whole(cell: Any) -> str:
+    """Return a cell as printed; whole numbers, read back from a file as floats, without a point."""
+    number = isinstance(cell, (int, float))
+    return f"{cell:.0f}" if number and float(cell).is_integer() else str(cell)
 
 
 def claims(seen: Evidence) -> list[Claim]:

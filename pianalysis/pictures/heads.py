@@ -77,8 +77,8 @@ def score_fan(statistics: HeadStatistics, name: str = "") -> Figure:
         ax=ax,
         xlabel="span s (tokens)",
         ylabel="signed score a(s) (logits)",
-        title=f"{_of(name)}95% of scores lie below {bands.p95[inside][-1]:.1f} at the window's "
-        f"end, below {bands.p95[~inside].max():.1f} beyond it "
+        title=f"{_of(name)}95% of scores lie below {bands.p95[inside][-1]:.1f} just before L, "
+        f"below {bands.p95[~inside].max():.1f} beyond it "
         f"({len(statistics.table['head'])} heads, {statistics.tokens} tokens)",
     )
     ax.set_xscale("log", base=2)
@@ -222,22 +222,24 @@ def passkey_picture(record: GapPasskey) -> Figure:
             s=105,
             cmap="Greys",
             vmin=0.0,
-            vmax=1.6,
+            vmax=1.3,  # dark grey, white digits on it
             edgecolor=style.BLACK,
             linewidth=0.5,
             zorder=3,
         )
         centre: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
         for column, row, count in zip(columns, rows, record.successes, strict=True):
-            ax.text(column, row, f"{count}", fontsize=6, zorder=4, **centre)
+            dark = count > record.trials / 2
+            color = "white" if dark else style.BLACK
+            ax.text(column, row, f"{count:.0f}", fontsize=7, color=color, zorder=4, **centre)
         ax.set_yticks(range(len(labels)), [_scheme(label) for label in labels])
-        ax.set_xticks(range(len(distances)), [f"{distance}" for distance in distances])
+        ax.set_xticks(range(len(distances)), [f"{distance:.0f}" for distance in distances])
         ax.tick_params(axis="x", labelrotation=45 if len(distances) > 12 else 0)
         ax.set_xlim(-0.6, len(distances) - 0.4)
         ax.set_ylim(len(labels) - 0.2, -0.6)
         ax.set_xlabel("distance from key to question (tokens, not to scale)")
         ax.set_title(
-            f"{record.checkpoint}: passkeys read out of {record.trials}; line: up to k_max",
+            f"{record.checkpoint}: passkeys read out of {record.trials:.0f}; line: up to k_max",
             loc="left",
         )
     inside = np.searchsorted(distances, record.spec.context_window, side="right")

@@ -58,9 +58,9 @@ def softmax_picture(record: HeadColumns) -> Figure:
             for label, level in levels.items()
         },
         ax=left,
-        xlabel=r"bound tanh($\delta$/2)",
+        xlabel=r"bound tanh($\delta$/2), $\delta$: bound on a logit's change",
         ylabel="total variation, measured",
-        title="from interpolated trained logits: below the bound",
+        title="PI by 2 against interpolated trained logits:\nbelow the bound",
         legend=None,
     )
     with style.applied():
@@ -85,7 +85,8 @@ def softmax_picture(record: HeadColumns) -> Figure:
         },
         ax=right,
         ylabel="total variation, median of 64 queries",
-        title=f"PI x2: {far:.2g}% off the model, {near:.2g}% off interpolation",
+        title=f"attention under PI differs by {far:.2g}% from the\nunextended model's, by "
+        f"{near:.2g}% from\ninterpolation's (medians)",
     )
     right.set_yscale("log")
     for ax in (left, right):
@@ -105,8 +106,8 @@ def average_picture(record: HeadColumns) -> Figure:
         },
         ax=left,
         ylabel="root mean square, measured /\npredicted by independent phases",
-        title=f"inside L {_middle(table, 'rms_own'):.2f} at the text's spans, "
-        f"{_middle(table, 'rms_1'):.2f} anywhere",
+        title=f"rms measured / predicted: {_middle(table, 'rms_own'):.2f} at the\ntext's spans, "
+        f"{_middle(table, 'rms_1'):.2f} anywhere in L (median heads)",
     )
     _by_layer(
         table["layer"],
@@ -118,8 +119,8 @@ def average_picture(record: HeadColumns) -> Figure:
         },
         ax=right,
         ylabel="",
-        title=f"beyond L {_middle(table, 'rms_2'):.2f}, "
-        f"off the chord {_middle(table, 'rms_deviation', 'rms_deviation_predicted'):.2f} "
+        title=f"rms measured / predicted: {_middle(table, 'rms_2'):.2f} on [L, 2L),\n"
+        f"{_middle(table, 'rms_deviation', 'rms_deviation_predicted'):.2f} off the chord "
         "(median heads)",
     )
     right.sharey(left)
