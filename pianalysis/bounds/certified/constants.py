@@ -7,7 +7,7 @@ rounding, the two float64 ends are rounded outward. Base, spans and coefficients
 exact float64 numbers they are; :math:`\theta_j = c^{-2j/d}` is computed from them, never read from
 a float64 table.
 
-The readings of the ratio: :mod:`~pianalysis.bounds.certified.ratio`. Minima of B(s): :mod:`~.minimum`.
+The readings of the ratio: :mod:`~pianalysis.bounds.certified.ratio`. Minima: :mod:`~.minimum`.
 First spans below a level: :mod:`~.first`. The exact fit: :mod:`~pianalysis.scores.exact_fits`.
 """
 
