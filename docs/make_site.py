@@ -13,26 +13,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from making import api, explorer, gallery, ledger, links, notebooks, source_pages, values
-from making.places import DOCS, FIGURES, ROOT, SITE, STAGE, WORDS, relinked
+from making.places import DOCS, FIGURES, PAGES, ROOT, SITE, STAGE, relinked
 from sphinx.cmd.build import main as sphinx
 
 from paper_repro import ledger as claims
 
 # Pages that are files of the repository, shown as they are.
-SHOWN = {
-    "CHANGELOG.md": "changelog",
-    "CONTRIBUTING.md": "contributing",
-    "ERRATA.md": "differences",
-    "benchmarks/README.md": "benchmarks",
-    **{f"docs/{name}.md": name for name in WORDS},
-}
+SHOWN = [
+    *("CHANGELOG.md", "CONTRIBUTING.md", "ERRATA.md", "benchmarks/README.md"),
+    *(f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))),
+]
 DOCTREES = ROOT / "build" / "site-doctrees"
 STAMP = SITE / "stamp.txt"
 MADE_OF = (
     *("*.md", "docs/**/*", "notebooks/*.ipynb", "benchmarks/*.md", "pianalysis/**/*.py"),
     *("paper_repro/**/*.py", "paper_repro/proofs/*.v", "figures/*"),
 )
-KEPT = ("_static/", "explorer/", "making/")
 
 
 def stage() -> None:
@@ -43,13 +39,12 @@ def stage() -> None:
     shutil.copytree(DOCS / "_static", STAGE / "_static")
     used = notebooks.staged(STAGE / "notebooks") | ledger.sources() | gallery.sources()
     environment = values.environment()
-    for path in sorted(DOCS.rglob("*.md")):
-        name = path.relative_to(DOCS).as_posix()
-        if f"docs/{name}" in SHOWN or name.startswith(KEPT):
-            continue
+    for path in sorted((DOCS / "site").rglob("*.md")):
         text = environment.from_string(path.read_text(encoding="utf-8")).render()
-        _write(name, text)
-    for name, page in SHOWN.items():
+        _write(path.relative_to(DOCS / "site").as_posix(), text)
+    _write("proofs.md", source_pages.proofs())
+    for name in SHOWN:
+        page = PAGES[name]
         text, more = relinked((ROOT / name).read_text(encoding="utf-8"), of=name, page=page)
         used |= more
         _write(f"{page}.md", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from typing import Any
 
@@ -13,6 +14,8 @@ _KEPT = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
+_BESIDE = re.compile(r":mod:`~\.(\w+)`")
+
 
 def escaped(text: str) -> str:
     """Return reStructuredText in which a bar outside formulas, literals and examples is a bar."""
@@ -23,8 +26,22 @@ def escaped(text: str) -> str:
     return "".join([*out, text[last:].replace("|", r"\|")])
 
 
+def beside(text: str, module: str) -> str:
+    """Return text in which ``:mod:`~.x` `` means the x beside the module, where there is one."""
+    room = module.rpartition(".")[0]
+
+    def full(found: re.Match[str]) -> str:
+        name = f"{room}.{found[1]}"
+        return f":mod:`~{name}`" if importlib.util.find_spec(name) else found[0]
+
+    return _BESIDE.sub(full, text)
+
+
 def _process(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = escaped("\n".join(lines)).split("\n")
+    text = "\n".join(lines)
+    if what == "module":
+        text = beside(text, name)
+    lines[:] = escaped(text).split("\n")
 
 
 def setup(app: Any) -> dict[str, bool]:

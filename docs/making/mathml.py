@@ -24,8 +24,7 @@ def mathml(latex: str, display: str = "inline") -> str:
     text = " ".join(latex.split())
     if display == "block" and ("\\\\" in text or "&" in text) and "\\begin" not in text:
         text = rf"\begin{{aligned}} {text} \end{{aligned}}"
-    # The converter knows the table of lines under its other name alone.
-    text = text.replace("{aligned}", "{align*}")
+    text = text.replace("{aligned}", "{align*}")  # the name that the converter knows
     out = str(convert(text, display=display))
     unknown = _UNKNOWN.findall(out)
     if unknown:

@@ -10,6 +10,10 @@ from typing import Any
 from making.places import ROOT, relinked
 
 FOLDER = ROOT / "notebooks"
+NO_KERNEL = (
+    "*Controls stand here where a kernel runs; the [explorer](../docs/site/explorer.md) has them "
+    "without one.*"
+)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -47,9 +51,10 @@ def _cell(cell: dict[str, Any], path: Path) -> set[str]:
     used = set()
     for output in cell.get("outputs", []):
         data = output.get("data", {})
-        # A widget needs a kernel: the page shows the picture that is kept beside it.
-        data.pop(WIDGET, None)
-        if data.get("text/plain") and "text/markdown" in data:
+        # A widget needs a kernel: the page shows the picture that is kept beside it, if one is.
+        if data.pop(WIDGET, None) and "image/png" not in data:
+            output["data"] = data = {"text/plain": "", "text/markdown": NO_KERNEL}
+        if "text/markdown" in data:
             text, more = relinked("".join(data["text/markdown"]), of=of, page=page)
             data["text/markdown"] = text
             used |= more

@@ -12,8 +12,6 @@ FIGURES = ROOT / "figures"
 STAGE = ROOT / "build" / "site-source"
 SITE = ROOT / "build" / "site"
 
-# Pages of docs/ that are read on their own, too: their links lead into the repository.
-WORDS = ("commands", "configs", "evidence", "glossary", "library", "reproduce")
 # Files of the repository that have a page of their own.
 PAGES = {
     "README.md": "index",
@@ -21,11 +19,12 @@ PAGES = {
     "CONTRIBUTING.md": "contributing",
     "ERRATA.md": "differences",
     "benchmarks/README.md": "benchmarks",
-    **{f"docs/{name}.md": name for name in WORDS},
-    "paper_repro/proofs": "errata",
     "figures/claims.md": "ledger",
     "notebooks": "notebooks/index",
     "figures": "figures/index",
+    "paper_repro/proofs": "proofs",
+    **{f"docs/{page.name}": page.stem for page in sorted(DOCS.glob("*.md"))},
+    **{f"docs/site/{page.name}": page.stem for page in sorted((DOCS / "site").glob("*.md"))},
 }
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 

@@ -24,3 +24,16 @@ def page(path: str) -> str:
         f"---\norphan: true\nsearch: false\n---\n# `{path}`\n\n"
         f"{fence}{{raw}} html\n{body}\n{fence}\n"
     )
+
+
+def proofs() -> str:
+    """Return the Markdown of the page that lists the Coq proofs, each with its own first line."""
+    rows = []
+    for path in sorted((ROOT / "paper_repro" / "proofs").glob("*.v")):
+        head = path.read_text(encoding="utf-8").split("*)", 1)[0].split("\n\n", 1)[0]
+        about = " ".join(head.removeprefix("(** * ").split()).rstrip(".")
+        rows.append(f"- [{path.name}](source/paper_repro/proofs/{path.name}.md): {about}")
+    return (
+        "---\norphan: true\n---\n# Proofs in Coq\n\n"
+        "`make proofs` compiles them; the files name what they assume.\n\n" + "\n".join(rows) + "\n"
+    )

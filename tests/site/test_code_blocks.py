@@ -11,16 +11,16 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = {
     path.relative_to(ROOT).as_posix(): BLOCK.findall(path.read_text(encoding="utf-8"))
-    for path in sorted((ROOT / "docs").rglob("*.md"))
+    for path in sorted((ROOT / "docs" / "site").rglob("*.md"))
 }
 WITH_CODE = [name for name, blocks in PAGES.items() if blocks]
 
 
 def test_there_are_ten_tasks():
-    assert "docs/how_do_i.md" in WITH_CODE
-    text = (ROOT / "docs" / "how_do_i.md").read_text(encoding="utf-8")
+    assert "docs/site/how_do_i.md" in WITH_CODE
+    text = (ROOT / "docs" / "site" / "how_do_i.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (\d+)\.", text, re.MULTILINE) == [str(n) for n in range(1, 11)]
-    assert len(PAGES["docs/how_do_i.md"]) == 10
+    assert len(PAGES["docs/site/how_do_i.md"]) == 10
 
 
 @pytest.mark.parametrize("name", WITH_CODE)

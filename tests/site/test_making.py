@@ -64,6 +64,7 @@ def test_formulas_become_mathml():
     out = mathml.mathml(r"\max_j |h_j| \tfrac12", "block")
     assert out.startswith("<math")
     assert "<munder>" in out
+    assert "mtable" in mathml.mathml("\\begin{aligned}\n& a \\\\\n& = b\n\\end{aligned}", "block")
     assert "munder" not in mathml.mathml(r"\max_j |h_j|")
     with pytest.raises(ValueError, match="known commands"):
         mathml.mathml(r"\nosuchcommand x")
@@ -73,6 +74,12 @@ def test_bars_of_docstrings_are_bars():
     text = "|h_j| in :math:`|h|` and ``|x|``\n\n    >>> abs(1 | 2)\n    3\n\n|a|"
     kept = ":math:`|h|` and ``|x|``\n\n    >>> abs(1 | 2)\n    3\n"
     assert docstrings.escaped(text) == rf"\|h_j\| in {kept}" + "\n" + r"\|a\|"
+
+
+def test_a_module_named_by_its_last_name_is_the_one_beside():
+    text = ":mod:`~.ratio`, :mod:`~.nosuch`"
+    found = docstrings.beside(text, "pianalysis.bounds.certified.constants")
+    assert found == ":mod:`~pianalysis.bounds.certified.ratio`, :mod:`~.nosuch`"
 
 
 def test_numbers_in_prose_come_from_records():
@@ -92,7 +99,7 @@ GENERATED = re.compile(r"\{=.*?=\}|\{%%.*?%%\}|```\{raw\}.*?```|\(\S+?\)", re.DO
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "docs" / "theory").glob("*.md")), ids=lambda p: p.stem
+    "path", sorted((ROOT / "docs" / "site" / "theory").glob("*.md")), ids=lambda p: p.stem
 )
 def test_prose_of_the_theory_holds_no_typed_result(path):
     prose = GENERATED.sub("", path.read_text(encoding="utf-8"))
