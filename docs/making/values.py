@@ -11,7 +11,9 @@ import numpy as np
 import pianalysis as pia
 from making.gallery import described, quoted
 from making.places import FIGURES
-from paper_repro import committed, ledger
+from paper_repro import committed, findings, ledger
+
+_THEORY = {"false": "interpolation", "true": "grid", "worst": "worst_case"}
 
 
 def environment() -> jinja2.Environment:
@@ -36,12 +38,24 @@ def environment() -> jinja2.Environment:
         columns=committed.columns,
         row=row,
         figure=figure,
+        found=found,
         pia=pia,
         np=np,
         num=num,
         table=table,
     )
     return out
+
+
+def found() -> str:
+    """Return README's findings, each with its theory page, notebooks and picture."""
+    parts = []
+    for place, finding in enumerate(findings.findings(FIGURES), 1):
+        seen = [f"[theory](theory/{_THEORY[finding.name]}.md)"] if finding.name in _THEORY else []
+        seen += [f"[{name}](notebooks/{name}.ipynb)" for name in finding.notebooks]
+        seen.append(f"[picture](figures/{finding.picture}.md)")
+        parts.append(f"{place}. **{finding.title}** {finding.text} {' · '.join(seen)}")
+    return "\n".join([*parts, "", f"**What they do not say.** {findings.limits(FIGURES)}"])
 
 
 def num(value: Any, digits: int = 4) -> str:
