@@ -56,7 +56,7 @@ def test_every_figure_says_in_words_what_it_shows():
         assert len(facts.alt) > 20, stem
         assert facts.title, stem
     alt = gallery.described("theorem21_counterexample").alt
-    assert "the printed bound is crossed: deviation, max|h| = 1 against span s (tokens)" in alt
+    assert "the printed bound: deviation, max|h| = 1 against span s (tokens)" in alt
     assert "bound: paper, Eq. 5" in alt
 
 
