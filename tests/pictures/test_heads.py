@@ -131,7 +131,10 @@ def test_the_bounded_distance_and_the_other_are_told_apart(measured):
         np.testing.assert_array_equal(x, table[f"from_chords_bound_{level}"])
         np.testing.assert_array_equal(y, table[f"from_chords_{level}"])
         assert (y <= x).all()
-    assert left.get_title(loc="left") == "PI by 2 against interpolated trained logits:\nbelow the bound"
+    assert (
+        left.get_title(loc="left")
+        == "PI by 2 against interpolated trained logits:\nbelow the bound"
+    )
     shown = {
         points.get_label(): (points.get_offsets()[:, 1], points.get_paths()[0].vertices.shape)
         for points in right.collections
