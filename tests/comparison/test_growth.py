@@ -9,7 +9,7 @@ import pytest
 import pianalysis as pia
 from paper_repro.items import schemes as item
 from pianalysis.commands import main
-from pianalysis.comparison.growth import compare_schemes
+from pianalysis.comparison.growth import LIMITS, compare_schemes
 from pianalysis.extension import named
 from pianalysis.pictures import comparison
 
@@ -117,7 +117,7 @@ def test_processes_change_nothing(small):
 
 def test_the_committed_map_is_what_the_programmes_give(rng):
     record = item.read_committed()
-    assert len(record.scheme) == len(item.FACTORS) * len(item.COMPARABLE) * len(item.LIMITS)
+    assert len(record.scheme) == len(item.FACTORS) * len(item.COMPARABLE) * len(LIMITS)
     for index in rng.choice(len(record.scheme), 4, replace=False):
         scheme, limit = record.scheme[index], record.max_coefficient[index]
         target = int(record.factor[index] * record.spec.context_window)
