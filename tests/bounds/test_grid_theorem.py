@@ -242,8 +242,8 @@ def test_item_draws_its_record_and_claims_what_it_certified(monkeypatch):
     figures = item.plot(records)
     axes = figures["grid_constants"].axes[0]
     drawn = {line.get_label(): line for line in axes.lines}
-    assert drawn["eps = 1e-3"].get_ydata().tolist() == table.alpha[2:].tolist()
-    assert "alpha" in axes.get_ylabel()
+    assert drawn["ε = 1e-3"].get_ydata().tolist() == table.alpha[2:].tolist()
+    assert "α" in axes.get_ylabel()
     assert "neighbours M" in axes.get_xlabel()
     weights = figures["grid_weights"].axes[0]
     assert sum(line.get_xdata().size for line in weights.lines) == 64

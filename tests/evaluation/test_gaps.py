@@ -368,7 +368,7 @@ def test_pictures_show_the_records(tiny, tokens):
     assert lines["PI x4"].get_xdata().tolist() == [0, 40]
     assert lines["PI x4"].get_ydata().tolist() == found.mean[2:].tolist()
     assert ax.get_xlabel() == "gap between prefix and tail (tokens)"
-    assert ax.get_ylabel() == "nats per token of the tail"
+    assert ax.get_ylabel() == f"nats a token, {found.tail} tokens\n(bars: 1 standard error)"
 
     case = checkpoint(Reader(reach=700), letters())
     read = passkeys.gap_passkey(case, distances=[300, 700, 800], trials=2, fillers=0)

@@ -43,12 +43,15 @@ def test_figures_show_the_records():
     figures = item.plot({"phase_error": curves, "phase_error_first": first})
     left, right = figures["phase_error"].axes
     assert (left.get_xscale(), left.get_yscale()) == ("log", "log")
-    assert left.get_xlabel() == "position (tokens)"
-    assert left.get_ylabel() == "largest phase error (rad)"
+    assert left.get_xlabel() == "position (tokens), sampled"
+    assert left.get_ylabel() == "largest phase error at sampled\npositions (rad)"
     for ax, names in ((left, tuple(low.PIPELINES)), (right, item.CURVES)):
         lines = [line for line in ax.lines if not line.get_label().startswith("_")]
-        assert tuple(line.get_label() for line in lines) == names
-        assert ax.lines[-1].get_ydata()[0] == 0.1
+        marks = ("first wrong of all (proved)", f"L = {LLAMA.context_window}")
+        assert tuple(line.get_label() for line in lines) == (*names, *marks)
+        assert set(lines[-2].get_ydata()) == {0.1}
+        assert set(lines[-1].get_xdata()) == {LLAMA.context_window}
+        assert any(set(line.get_ydata()) == {0.1} for line in ax.lines if line not in lines)
     np.testing.assert_array_equal(left.lines[1].get_ydata(), errors[count : 2 * count])
     assert np.isnan(left.lines[5].get_ydata()[-1])
     (ax,) = figures["phase_error_first"].axes
