@@ -16,6 +16,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from paper_repro.marked import replaced
 from pianalysis.records import write_atomic
 
 FOLDER = Path(__file__).resolve().parent
@@ -77,11 +78,7 @@ def files(root: Path) -> dict[Path, str]:
     """Return what both files must hold, by path."""
     readme = root / "README.md"
     records = read(root / "benchmarks")
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README must hold {BEGIN} and {END}, got neither or one")
-    whole = f"{before}{begin}\n{section(records)}\n{end}{after}"
+    whole = replaced(readme.read_text(encoding="utf-8"), BEGIN, END, section(records))
     return {root / "benchmarks" / "README.md": page(records), readme: whole}
 
 

@@ -100,21 +100,8 @@ def main(arguments: list[str]) -> int:
             return 0
     stage()
     shutil.rmtree(SITE, ignore_errors=True)
-    status = sphinx(
-        [
-            "-b",
-            "html",
-            "-q",
-            "-W",
-            "--keep-going",
-            "-d",
-            str(DOCTREES),
-            "-E",
-            *arguments,
-            str(STAGE),
-            str(SITE),
-        ]
-    )
+    strict = ["-b", "html", "-q", "-W", "--keep-going", "-d", str(DOCTREES), "-E"]
+    status = sphinx([*strict, *arguments, str(STAGE), str(SITE)])
     _downloads()
     explorer.publish(SITE)
     broken = links.broken(SITE)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from paper_repro import committed, ledger
+from paper_repro.marked import replaced
 from pianalysis.records import write_atomic
 
 BEGIN, END = "<!-- findings:begin -->", "<!-- findings:end -->"
@@ -90,11 +91,7 @@ def block(folder: Path = committed.FOLDER) -> str:
 def update_readme(readme: Path, folder: Path = committed.FOLDER) -> None:
     """Replace the findings of README between their two markers."""
     whole = readme.read_text(encoding="utf-8")
-    before, begin, rest = whole.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README must hold {BEGIN} and {END}, got neither or one")
-    write_atomic(readme, f"{before}{begin}\n{block(folder)}\n{end}{after}")
+    write_atomic(readme, replaced(whole, BEGIN, END, block(folder)))
 
 
 def at_most(value: float, digits: int = 4) -> str:

@@ -39,6 +39,7 @@ ROOMS = (
     "paper_repro/tables.py",
     "paper_repro/quoted.py",
     "paper_repro/committed.py",
+    "paper_repro/marked.py",
     "paper_repro/findings.py",
     "paper_repro/shown.py",
     "paper_repro/small_scale",

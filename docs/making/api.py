@@ -134,8 +134,8 @@ def _room(room: str, title: str, names: list[str]) -> str:
 
 def _data(name: str) -> str:
     if name.endswith("PRESETS"):
-        head = ("name", "head_dim", "base", "window", "rotary fraction", "source")
-        rows = [
+        head: tuple[str, ...] = ("name", "head_dim", "base", "window", "rotary fraction", "source")
+        rows: list[tuple[str, ...]] = [
             (
                 f"``{one.name}``",
                 str(one.spec.head_dim),
@@ -147,9 +147,9 @@ def _data(name: str) -> str:
             for one in pianalysis.PRESETS.values()
         ]
     else:
-        head = ("name", "class")  # type: ignore[assignment]
+        head = ("name", "class")
         rows = [
-            (f"``{key}``", f":class:`~pianalysis.{one.__name__}`")  # type: ignore[misc]
+            (f"``{key}``", f":class:`~pianalysis.{one.__name__}`")
             for key, one in pianalysis.SCHEMES.items()
         ]
     lines = [f".. py:data:: {name}\n", ".. list-table::\n   :header-rows: 1\n"]

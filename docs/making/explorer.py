@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from making.places import DOCS, relative  # noqa: F401
+from making.places import DOCS
 from pianalysis import PRESETS
 
 FOLDER = DOCS / "explorer"
