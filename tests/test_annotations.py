@@ -1,7 +1,9 @@
-"""Annotations are types: what a reader, a documentation tool or a type checker sees can be made."""
+"""Annotations are types, records are fixed: what a reader sees is what there is."""
 
 import ast
+import dataclasses
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,35 @@ def unmade(file, tree):
 @pytest.mark.parametrize("file", FILES)
 def test_annotations_are_types(file, root):
     assert unmade(file, ast.parse((root / file).read_text())) == []
+
+
+CHANGED = {"_State"}  # an iterate of the solver is changed in place, step by step
+
+
+def open_records(module):
+    """A line for each dataclass of a module that can be changed or takes other attributes."""
+    for name, found in vars(module).items():
+        if not dataclasses.is_dataclass(found) or found.__module__ != module.__name__:
+            continue
+        if inspect.isclass(found) and name not in CHANGED:
+            if not found.__dataclass_params__.frozen:
+                yield f"{name} is not frozen"
+            if "__slots__" not in vars(found):
+                yield f"{name} has no slots"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_records_are_fixed(file):
+    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    assert list(open_records(module)) == []
+
+
+def test_an_open_record_is_seen(monkeypatch):
+    module = importlib.import_module("pianalysis.rope.presets")
+    loose = dataclasses.make_dataclass("Loose", ["x"])
+    loose.__module__ = module.__name__
+    monkeypatch.setattr(module, "Loose", loose, raising=False)
+    assert list(open_records(module)) == ["Loose is not frozen", "Loose has no slots"]
 
 
 @pytest.mark.parametrize("operator", ["-", "%", "&", "**"])

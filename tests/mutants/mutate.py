@@ -58,8 +58,12 @@ UNASKED = ("test_a_killed_run", "test_check_recomputes", "test_provenance_names"
 LONGEST, MOST_TESTS = 10.0, 200
 FIRST = 8  # tests asked before the others: a file of tests that is not needed is not loaded
 PATIENCE = 30  # seconds for one test under a mutant
-# No line of a file runs for it, so it is asked first of every mutant: annotations are mutated, too.
-ALWAYS = "tests/test_annotations.py::test_annotations_are_types[{file}]"
+# No line of a file runs for them, so they are asked first of every mutant: annotations and what
+# makes a record are mutated, too.
+ALWAYS = (
+    "tests/test_annotations.py::test_annotations_are_types[{file}]",
+    "tests/test_annotations.py::test_records_are_fixed[{file}]",
+)
 FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 QUIET = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
 
@@ -213,7 +217,10 @@ def work(root, cache, todo, number, seconds, most):
             of = killed[mutant["file"]]
             if text is not None:
                 path.write_text(text)
-                order = [ALWAYS.format(**mutant), *asked(tests, seconds, of, most)]
+                order = [
+                    *(test.format(**mutant) for test in ALWAYS),
+                    *asked(tests, seconds, of, most),
+                ]
                 for part in (order[:FIRST], order[FIRST:]):
                     if part and status in ("no Python", 0):
                         limit = 6 * PATIENCE + 5.0 * most
@@ -233,8 +240,13 @@ def read(cache):
 
 
 def finished(cache, chosen):
-    """Results so far, in the order in which they were drawn."""
-    known = {key(result): result for result in read(cache)}
+    """The result of most tests of each mutant so far, in the order in which they were drawn."""
+    known = {}
+    for result in read(cache):
+        before = known.get(key(result), {"status": 0, "seconds": 0.0})
+        more = result.get("seconds", 20.0) >= before.get("seconds", 20.0)
+        if before["status"] == 0 and (result["status"] != 0 or more):
+            known[key(result)] = result
     return [known[key(mutant)] for mutant in chosen if key(mutant) in known]
 
 
