@@ -12,7 +12,6 @@ reasons written into it.
 """
 
 import argparse
-import ast
 import collections
 import compileall
 import hashlib
@@ -21,15 +20,14 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import time
 import warnings
-import xml.etree.ElementTree as ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import forked
+from asked import ROOMS, asked, evidence, importers, measure, running
 from cosmic_ray.commands.init import _all_work_items
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
@@ -37,25 +35,11 @@ from tqdm import tqdm
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECORD = pathlib.Path(__file__).parent / "survivors.json"
-ROOMS = ("rope", "extension", "scores", "bounds", "precision")
 SUBJECTS = (
     *(f"pianalysis/{room}" for room in ROOMS),
     "paper_repro/ledger.py",
     "paper_repro/tables.py",
 )
-TESTS = (
-    *(f"{folder}/{room}" for room in (*ROOMS, "comparison") for folder in ("tests", "pianalysis")),
-    "tests/commands/test_own_scheme.py",
-    "tests/heads/test_statistics.py",
-    "tests/paper_repro/test_tables.py",
-    "tests/paper_repro/test_evidence.py",
-    "tests/paper_repro/test_runner.py",
-    "tests/test_records.py",
-)
-# Compare digests of sources, or runs of hours with theirs.
-UNASKED = ("test_a_killed_run", "test_check_recomputes", "test_provenance_names")
-# Seconds of one test, as timed under coverage with nothing kept (twice what it takes and more).
-LONGEST, MOST_TESTS = 10.0, 200
 FIRST = 8  # tests asked before the others: a file of tests that is not needed is not loaded
 PATIENCE = 30  # seconds for one test under a mutant
 # No line of a file runs for them, so they are asked first of every mutant: annotations and what
@@ -116,92 +100,11 @@ def difference(before, after):
     return next(({"before": b.strip(), "after": a.strip()} for b, a in pairs if a != b), {})
 
 
-def measure(root, cache):
-    """Run the tests once, nothing kept between them: the lines each runs, the time it takes."""
-    settings = cache / "coverage.ini"
-    settings.write_text(
-        f"[run]\nsource =\n    pianalysis\n    paper_repro\ndata_file = {cache / 'lines'}\n"
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2"]
-    command += ["-p", "uncached", f"--junitxml={cache / 'times.xml'}", "--cov"]
-    command += [f"--cov-config={settings}", "--cov-context=test", "--cov-report=", *TESTS]
-    path = os.pathsep.join([str(root), str(pathlib.Path(__file__).parent)])
-    environment = {**os.environ, **forked.SURROUNDINGS, "PYTHONPATH": path}
-    subprocess.run(command, cwd=root, check=True, env=environment, stdout=sys.stderr)
+def work(root, cache, todo, number, seconds, most, *, again):
+    """Try a share of the mutants in a copy of the tree; a line a result.
 
-
-def evidence(root, cache):
-    """(file -> line -> tests), (test -> seconds), by the measured run."""
-    import coverage
-
-    timed = {}
-    for case in ElementTree.parse(cache / "times.xml").iter("testcase"):
-        test = f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
-        took = float(case.get("time"))
-        failed = any(case.find(each) is not None for each in ("failure", "error", "skipped"))
-        if not failed and took <= LONGEST and not any(word in test for word in UNASKED):
-            timed[test] = took
-    data = coverage.CoverageData(str(cache / "lines"))
-    data.read()
-    lines = {}
-    for file in data.measured_files():
-        of = lines[str(pathlib.Path(file).relative_to(root))] = collections.defaultdict(set)
-        for line, contexts in data.contexts_by_lineno(file).items():
-            of[line].update(timed.keys() & {context.rpartition("|")[0] for context in contexts})
-            if not of[line]:
-                del of[line]
-    return lines, timed
-
-
-def importers(root):
-    """File -> the files that import it by name, tests among them."""
-    found = collections.defaultdict(set)
-    for package in ("pianalysis", "paper_repro", "tests"):
-        for path in (root / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ImportFrom):
-                    for name in (node.module, *(f"{node.module}.{x.name}" for x in node.names)):
-                        found[f"{name.replace('.', '/')}.py"].add(str(path.relative_to(root)))
-    return found
-
-
-def running(mutant, lines, importers, seconds):
-    """The tests that run the line, or where none does, the file or what imports it.
-
-    Compiled kernels run unseen, constants and annotations when a file is imported.
+    What survives ``again``, asked a part of the tests, is known already.
     """
-    of = lines.get(mutant["file"], {})
-    tests = of.get(mutant["line"]) or set().union(*of.values())
-    if mutant["line"] not in of:
-        for file in importers.get(mutant["file"], ()):
-            tests = tests.union(*lines.get(file, {}).values())
-            tests = tests.union(test for test in seconds if test.startswith(f"{file}::"))
-    return tests
-
-
-def asked(tests, seconds, killed, most):
-    """The order in which tests are asked, ``most`` seconds of them.
-
-    First those that have ``killed``, most often first; then of each test function its fastest case,
-    then of each the next, as cases fail alike; the more a function has killed the more cases.
-    """
-    turn, cases = {}, collections.Counter()
-    for test in sorted(tests, key=lambda test: (seconds[test], test)):
-        function = test.partition("[")[0]
-        turn[test] = cases[function] / (1 + killed[function])
-        cases[function] += 1
-    order = sorted(tests, key=lambda test: (-killed[test], turn[test], seconds[test], test))
-    chosen, spent = [], 0.0
-    for test in order[:MOST_TESTS]:
-        spent += seconds[test]
-        if chosen and spent > most:
-            break
-        chosen.append(test)
-    return chosen
-
-
-def work(root, cache, todo, number, seconds, most):
-    """Try a share of the mutants in a copy of the tree; a line a result."""
     copy = cache / f"tree-{number}"
     shutil.rmtree(copy, ignore_errors=True)
     ignored = shutil.ignore_patterns(".git", ".venv*", "*.egg-info", ".*_cache")
@@ -227,6 +130,8 @@ def work(root, cache, todo, number, seconds, most):
                         status, output = server.run(copy, [*QUIET, *part], limit, PATIENCE)
                         by = failed[1] if (failed := FAILED.search(output)) else ""
                 shutil.copy2(root / mutant["file"], path)  # with its time: the compiled file fits
+            if again and status == 0:
+                continue
             of.update({by, by.partition("[")[0]})
             result = {**mutant, **difference(original, text or ""), "status": status, "by": by}
             result["seconds"] = most
@@ -290,6 +195,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20.0,
                         help="of tests; what survived fewer is tried again (20)")  # fmt: skip
+    parser.add_argument("--ask", metavar="WORD",
+                        help="try survivors again, by the tests that hold it")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=pathlib.Path, default=ROOT / ".venv" / "mutants",
                         help="measured lines and results; delete it after an edit")  # fmt: skip
@@ -300,18 +207,26 @@ def main():
     lines, seconds = evidence(ROOT, args.cache)
     every = drawn(ROOT, args.seed, args.cache)
     chosen = every[: args.mutants + args.mutants // 10]  # some are no Python
-    known = {
-        key(result)
-        for result in finished(args.cache, chosen)
-        if result["status"] != 0 or result.get("seconds", 20.0) >= args.seconds
-    }
+    results = {key(result): result for result in finished(args.cache, chosen)}
+    if args.ask:
+        seconds = {test: took for test, took in seconds.items() if args.ask in test}
+        known = {each for each, result in results.items() if result["status"] != 0}
+        open_ = [m for m in chosen if key(m) in results.keys() - known]
+    else:
+        known = {
+            each
+            for each, result in results.items()
+            if result["status"] != 0 or result.get("seconds", 20.0) >= args.seconds
+        }
+        open_ = [m for m in chosen if key(m) not in known]
     by = importers(ROOT)
-    todo = [(m, running(m, lines, by, seconds)) for m in chosen if key(m) not in known]
+    todo = [(m, running(m, lines, by, seconds) & seconds.keys()) for m in open_]
     workers = []
     for number in range(args.workers if todo else 0):
         child = os.fork()
         if not child:
-            work(ROOT, args.cache, todo[number :: args.workers], number, seconds, args.seconds)
+            share = todo[number :: args.workers]
+            work(ROOT, args.cache, share, number, seconds, args.seconds, again=bool(args.ask))
             os._exit(0)
         workers.append(child)
     with tqdm(total=len(chosen), initial=len(known), unit="mutant") as bar:
