@@ -40,7 +40,8 @@ def reached(module: str, root: Path = ROOT) -> list[Path]:
         raise ValueError(f"module must be one of {' and '.join(PACKAGES)}, got {module!r}")
     seen: set[Imported] = set()
     open_: list[Imported] = [(module, None)]
-    files: set[Path] = set()
+    texts: dict[Path, str] = {}  # of sources: a face is asked for many names
+    data: set[Path] = set()
     while open_:
         item = open_.pop()
         path = _file(item[0], root)
@@ -49,8 +50,9 @@ def reached(module: str, root: Path = ROOT) -> list[Path]:
         if item[1] is not None and _file(f"{item[0]}.{item[1]}", root) is not None:
             continue  # a module by way of its package: the face only stands on the way
         seen.add(item)
-        files.add(path)
-        text = path.read_text(encoding="utf-8")
+        if path not in texts:
+            texts[path] = path.read_text(encoding="utf-8")
+        text = texts[path]
         if path.name == "__init__.py" and item[1] is not None:
             open_ += [imported for bound, imported in _imports(text) if bound == item[1]]
         else:
@@ -59,8 +61,8 @@ def reached(module: str, root: Path = ROOT) -> list[Path]:
             matching = [file for file in root.glob(pattern) if file.is_file()]
             if not matching:
                 raise ValueError(f"DATA of {item[0]} must name files, got {pattern!r}")
-            files.update(matching)
-    return sorted(files)
+            data.update(matching)
+    return sorted(data.union(texts))
 
 
 @lru_cache(maxsize=4096)

@@ -66,7 +66,7 @@ def test_an_input_is_drawn_again_from_its_number():
 
 
 def test_killed_runs_end_as_if_undisturbed():
-    script = [SCRIPTS / "interrupt.py", "--kills", "2", "--runs", "heads", "--seed", "2"]
+    script = [SCRIPTS / "interrupt.py", "--kills", "1", "--runs", "heads", "--seed", "2"]
     status, out, err = finish(script)
     assert status == 0, err
     assert json.loads(out)["failures"] == 0
@@ -216,10 +216,10 @@ def full_disk(limit):
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, capfd):
-    assert paper_repro.main(["run", "fig1", "--out", str(tmp_path)]) == 0
+    assert paper_repro.main(["run", "fig3", "--out", str(tmp_path)]) == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with full_disk(3000), pytest.raises(SystemExit) as caught:
-        paper_repro.main(["run", "fig1", "--out", str(tmp_path)])
+        paper_repro.main(["run", "fig3", "--out", str(tmp_path)])
     assert caught.value.code == 2
     error = capfd.readouterr().err.strip().splitlines()
     assert "File too large" in error[-1]
@@ -259,7 +259,7 @@ def test_a_place_that_cannot_be_written_is_one_line(model, place, capfd):
         pytest.skip("no /proc here")
     assert place in refused(capfd, evaluation(model, place))
     with pytest.raises(SystemExit) as caught:
-        paper_repro.main(["run", "fig1", "--out", f"{place}/figures"])
+        paper_repro.main(["run", "fig3", "--out", f"{place}/figures"])
     assert caught.value.code == 2
     assert place in capfd.readouterr().err.strip().splitlines()[-1]
 
@@ -272,12 +272,12 @@ def test_a_second_run_in_the_same_folder_is_refused(model, tmp_path, capfd):
 
 
 def test_two_runs_of_the_paper_in_one_folder_keep_both_claims(tmp_path):
-    lines = [["-m", "paper_repro", "run", item, "--out", tmp_path] for item in ("fig1", "ratio")]
+    lines = [["-m", "paper_repro", "run", item, "--out", tmp_path] for item in ("fig3", "fig4")]
     runs = [start(line, stderr=subprocess.PIPE) for line in lines]
     for run in runs:
         _, err = run.communicate(timeout=300)
         assert run.returncode == 0, err
-    assert {claim.item for claim in ledger.read(tmp_path)} == {"fig1", "ratio"}
+    assert {claim.item for claim in ledger.read(tmp_path)} == {"fig3", "fig4"}
     assert not list(tmp_path.glob(".*"))
 
 
