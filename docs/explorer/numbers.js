@@ -23,6 +23,7 @@ export function compute(raw) {
   const chosen = modelOf(settings.scheme, settings);
   const x = (s * L) / target; // where Position Interpolation reads span s
   const h = coefficients({ ...settings, x }, theta);
+  const largest = Math.max(...h.size);
   const cell = Math.floor(x);
   const ends = [score(plain, h, cell), score(plain, h, cell + 1)];
   const value = score(plain, h, x);
@@ -34,6 +35,7 @@ export function compute(raw) {
     settings,
     theta,
     h,
+    largest,
     chosen,
     models,
     x,

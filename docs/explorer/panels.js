@@ -41,7 +41,7 @@ function scorePanel({ settings, theta, h, x }) {
     curve,
     { name: "chords of unit cells", ink: 0, dash: 1, width: 1.2, points: knots },
     { name: "trained positions", ink: 0, dots: "square", points: knots.filter(([t]) => t < settings.window) },
-    { name: "read by Position Interpolation", ink: 2, dots: "circle", size: 5, points: [[x, score(plain, h, x)]] },
+    { name: "read by Position Interpolation at x", ink: 2, dots: "circle", size: 5, points: [[x, score(plain, h, x)]] },
   ];
   return {
     lines,
@@ -49,25 +49,26 @@ function scorePanel({ settings, theta, h, x }) {
   };
 }
 
-function boundsPanel({ settings, theta, h, x, score: value, chord: line }) {
+// In units of max|h|, in which every bound but the weighted one is a number of the model alone.
+function boundsPanel({ settings, theta, h, x, largest, score: value, chord: line }) {
   const cell = Math.floor(x);
   const plain = { theta, f: 1 };
   const at = linspace(0, 1, 61);
   const ends = [score(plain, h, cell), score(plain, h, cell + 1)];
   const bound = at.map((u) => (u < 1 ? interpolationBounds(settings, theta, h.size, cell + u) : null));
-  const of = (form) => at.map((u, k) => [u, bound[k] ? bound[k][form] : 0]);
+  const of = (form) => at.map((u, k) => [u, bound[k] ? bound[k][form] / largest : 0]);
   const lines = [
-    { name: "|a - chord|", ink: 1, width: 2.6, points: at.map((u) => [u, Math.abs(score(plain, h, cell + u) - (1 - u) * ends[0] - u * ends[1])]) },
+    { name: "|a - chord|", ink: 1, width: 2.6, points: at.map((u) => [u, Math.abs(score(plain, h, cell + u) - (1 - u) * ends[0] - u * ends[1]) / largest]) },
     { name: "paper (not a theorem)", ink: 2, dash: 1, points: of("paper") },
     { name: "corrected", ink: 3, dash: 2, points: of("corrected") },
     { name: "sharp", ink: 0, dash: 3, points: of("sharp") },
     { name: "weighted", ink: 4, dash: 4, points: of("weighted") },
   ];
-  const here = { name: "this span", ink: 2, dots: "circle", size: 5, points: [[x - cell, Math.abs(value - line)]] };
+  const here = { name: "this span", ink: 2, dots: "circle", size: 5, points: [[x - cell, Math.abs(value - line) / largest]] };
   const [, high] = spread(lines);
   return {
     lines,
-    picture: chart({ lines: [...lines, here], x: [0, 1], y: [0, high], xlabel: `place in the cell [${cell}, ${cell + 1}] (tokens)`, ylabel: "deviation from the chord" }),
+    picture: chart({ lines: [...lines, here], x: [0, 1], y: [0, high], xlabel: `place in the cell [${cell}, ${cell + 1}] (tokens)`, ylabel: "deviation / max|h|" }),
   };
 }
 
@@ -96,6 +97,13 @@ function wavesPanel({ settings, theta, chosen }) {
   };
 }
 
+/** Exact worst cases [span, value] of a scheme, where the record has this model, target and H. */
+function exact(settings, scheme) {
+  const kept = window.EXACT;
+  const same = ["dim", "base", "window", "target", "H"].every((name) => kept[name] === settings[name]);
+  return (same && kept.worst[scheme]) || [];
+}
+
 function worstPanel({ settings, theta, models, worst }) {
   const spans = linspace(0, settings.target - 1, CURVE);
   const curve = (name) => {
@@ -109,13 +117,17 @@ function worstPanel({ settings, theta, models, worst }) {
     dash: at,
     points: curve(name).map((y, k) => [spans[k], y]),
   }));
+  for (const [at, name] of names.entries()) {
+    const proved = exact(settings, name);
+    if (proved.length) lines.push({ name: `exact: ${NAMES[name]}`, ink: at + 1, dots: "square", points: proved });
+  }
   const own = worst[settings.scheme];
   const here = { name: "here", ink: 0, dots: "circle", size: 4.5, points: own ? [[settings.s, own[0]]] : [] };
   const [, high] = spread(lines);
   const marks = [{ x: settings.window, name: "L" }, { y: 1, name: "trained scores: at most 1" }];
   return {
     lines,
-    picture: chart({ lines: [...lines, here], x: [0, settings.target], y: [0, high], xlabel: "span s (tokens)", ylabel: "|a'(s)| is at most", marks }),
+    picture: chart({ lines: [...lines, here], x: [0, settings.target], y: [0, high], xlabel: "span s (tokens)", ylabel: "closed form: |a'(s)| at most", marks }),
   };
 }
 
@@ -136,29 +148,42 @@ function wheels({ settings, theta, models, chosen, unseen: beyond }) {
 }
 
 function numbers(result) {
-  const { settings, bounds } = result;
+  const { settings, bounds, largest } = result;
+  const name = NAMES[settings.scheme];
+  const perH = (value) => short(value / largest, 6);
   const rows = [
-    ["position x = s L / L'", short(result.x, 6), "tokens"],
+    ["max|h| of the head drawn", short(largest, 6), "score"],
+    ["Position Interpolation reads s at x = s L / L'", short(result.x, 6), "tokens"],
     ["score a(x)", short(result.score, 6), "score"],
     ["its chord", short(result.chord, 6), "score"],
-    ["|a(x) - chord|", short(Math.abs(result.score - result.chord), 6), "score"],
-    ["bound: paper (not a theorem)", short(bounds.paper, 6), "score"],
-    ["bound: corrected", short(bounds.corrected, 6), "score"],
-    ["bound: sharp", short(bounds.sharp, 6), "score"],
-    ["bound: weighted", short(bounds.weighted, 6), "score"],
-    ["a'(s) under the scheme", result.extended === null ? "none" : short(result.extended, 6), "score"],
+    ["|a(x) - chord|", perH(Math.abs(result.score - result.chord)), "max|h|"],
+    ["bound: paper (not a theorem)", perH(bounds.paper), "max|h|"],
+    ["bound: corrected", perH(bounds.corrected), "max|h|"],
+    ["bound: sharp", perH(bounds.sharp), "max|h|"],
+    ["bound: weighted", perH(bounds.weighted), "max|h|"],
+    [`score a'(s), ${name}`, result.extended === null ? "none" : short(result.extended, 6), "score"],
     ["B(s)", short(result.abel, 6), "1"],
-    ["adjacent contrast, at most: as trained", short(result.plainContrast, 6), "score"],
-    ["adjacent contrast, at most: scheme", result.contrast === null ? "none" : short(result.contrast, 6), "score"],
+    ["adjacent contrast, at most: as trained", perH(result.plainContrast), "max|h|"],
+    [`adjacent contrast, at most: ${name}`, result.contrast === null ? "none" : perH(result.contrast), "max|h|"],
   ];
-  const cells = rows.map(([name, value, unit]) => `<tr><th scope="row">${name}</th><td>${value}</td><td>${unit}</td></tr>`);
-  const worst = SCHEMES.map((name) => {
-    const both = result.worst[name];
-    const own = name === settings.scheme ? ' class="own"' : "";
-    const told = both ? both.map((y) => `<td>${short(y)}</td>`).join("") : `<td colspan="2">${result.models[name].refused}</td>`;
-    return `<tr${own}><th scope="row">${NAMES[name]}</th>${told}</tr>`;
+  const cells = rows.map(([quantity, value, unit]) => `<tr><th scope="row">${quantity}</th><td>${value}</td><td>${unit}</td></tr>`);
+  const worst = SCHEMES.map((scheme) => {
+    const both = result.worst[scheme];
+    const own = scheme === settings.scheme ? ' class="own"' : "";
+    const proved = exact(settings, scheme).filter(([s]) => s === settings.target - 1);
+    const last = proved.length ? short(proved[0][1]) : "not kept";
+    const told = both ? [...both.map((y) => short(y)), last].map((y) => `<td>${y}</td>`).join("") : `<td colspan="3">${result.models[scheme].refused}</td>`;
+    return `<tr${own}><th scope="row">${NAMES[scheme]}</th>${told}</tr>`;
   });
   return { cells: cells.join(""), worst: worst.join("") };
+}
+
+/** Where the chosen scheme reads span s: only Position Interpolation reads it at one position between trained ones. */
+function reading({ scheme }) {
+  if (scheme === "linear") return "It reads span s at x = s L / L', between trained positions; the shaded cell is where.";
+  const there = "Shown is where Position Interpolation reads it, x = s L / L'.";
+  if (scheme === "default") return `With no change span s is read at s itself, from L on beyond all trained positions. ${there}`;
+  return `Under ${NAMES[scheme]} each pair turns by a factor of its own: span s is read at no one position, and its score a'(s) stands in the table below. ${there}`;
 }
 
 const PANELS = { score: scorePanel, bounds: boundsPanel, abel: abelPanel, waves: wavesPanel, worst: worstPanel };
@@ -174,6 +199,7 @@ export function draw(root, settings) {
     box.querySelector("ul").innerHTML = legend(lines);
   }
   root.querySelector(".wheels").innerHTML = wheels(result);
+  root.querySelector(".reading").textContent = reading(settings);
   const { cells, worst } = numbers(result);
   root.querySelector(".numbers tbody").innerHTML = cells;
   root.querySelector(".worst tbody").innerHTML = worst;

@@ -19,19 +19,21 @@ export function uniform(seed) {
   };
 }
 
-/** Moduli |h_j| <= H: all alike, or falling towards the fast or the slow pairs. */
-export function moduli(sizes, H, pairs) {
+/** Moduli |h_j| <= H: all alike, or falling towards the fast or the slow pairs; the largest is H ("limit"), or
+    less where their sum, which no score exceeds, would be above 1 ("trained"). */
+export function moduli({ sizes, scale, H }, pairs) {
   const out = new Float64Array(pairs);
   for (let j = 0; j < pairs; j++) {
     const share = { equal: 1, slow: (j + 1) / pairs, fast: (pairs - j) / pairs }[sizes];
     out[j] = H * share;
   }
-  return out;
+  const shrink = scale === "trained" ? 1 / Math.max(out.reduce((sum, x) => sum + x, 0), 1) : 1;
+  return out.map((x) => x * shrink);
 }
 
 /** Coefficients h_j with those moduli; "cell" bends every wave the same way at the middle of the cell at x. */
-export function coefficients({ phases, sizes, H, seed, x }, theta) {
-  const size = moduli(sizes, H, theta.length);
+export function coefficients({ phases, sizes, scale, H, seed, x }, theta) {
+  const size = moduli({ sizes, scale, H }, theta.length);
   const next = uniform(seed);
   const middle = Math.floor(x) + 0.5;
   const re = new Float64Array(theta.length);

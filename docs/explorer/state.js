@@ -13,6 +13,7 @@ export const DEFAULTS = {
   H: 1,
   phases: "cell",
   sizes: "equal",
+  scale: "trained",
   seed: 0,
 };
 
@@ -32,6 +33,7 @@ export const CHOICES = {
   scheme: SCHEMES,
   phases: ["cell", "zero", "random"],
   sizes: ["equal", "slow", "fast"],
+  scale: ["trained", "limit"],
 };
 
 function inRange(name, value) {

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from making.places import DOCS
+from paper_repro import committed
 from pianalysis import PRESETS
 
 FOLDER = DOCS / "explorer"
@@ -41,6 +42,28 @@ def presets() -> str:
     )
 
 
+def exact() -> str:
+    """Return the record's exact worst cases as JSON: its limits, and [span, value] by scheme."""
+    tight = committed.summary("worst_case_tightness")
+    table = committed.columns("worst_case_tightness")
+    worst: dict[str, list[tuple[float, float]]] = {}
+    for scheme, span, upper in zip(table["scheme"], table["span"], table["upper"], strict=True):
+        # The base of another base is the reader's choice.
+        if span < tight["target"] and scheme != "base-change":
+            worst.setdefault(scheme, []).append((span, upper))
+    spec, target, limit = tight["spec"], tight["target"], tight["max_coefficient"]
+    return json.dumps(
+        {
+            "dim": spec["head_dim"],
+            "base": spec["base"],
+            "window": spec["context_window"],
+            "target": target,
+            "H": limit,
+            "worst": worst,
+        }
+    )
+
+
 def bundle() -> str:
     """Return all modules as one classic script; a browser loads no module from a file."""
     parts = []
@@ -63,7 +86,8 @@ def stage(folder: Path) -> None:
     static = folder / "_static" / "explorer"
     static.mkdir(parents=True, exist_ok=True)
     (static / "explorer.js").write_text(bundle(), encoding="utf-8")
-    (static / "presets.js").write_text(f"window.PRESETS = {presets()};\n", encoding="utf-8")
+    given = f"window.PRESETS = {presets()};\nwindow.EXACT = {exact()};\n"
+    (static / "presets.js").write_text(given, encoding="utf-8")
     shutil.copy(FOLDER / "explorer.css", static)
     shutil.copy(FOLDER / "explorer.html", folder)
 

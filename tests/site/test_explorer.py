@@ -1,5 +1,6 @@
 """The explorer's numbers are the package's, in a real browser; its controls, address and speed."""
 
+import csv
 import math
 
 import numpy as np
@@ -43,6 +44,7 @@ def random_views(rng):
             "H": float(np.exp(rng.uniform(math.log(0.01), math.log(10.0)))),
             "phases": str(rng.choice(["cell", "zero", "random"])),
             "sizes": str(rng.choice(["equal", "slow", "fast"])),
+            "scale": str(rng.choice(["trained", "limit"])),
             "seed": int(rng.integers(0, 1000)),
         }
 
@@ -64,7 +66,7 @@ def expected(view, h):
     position = span * spec.context_window / view["target"]
     ends = pia.attention_score(spec, h, [math.floor(position), math.floor(position) + 1.0])
     part = position - math.floor(position)
-    largest = limit * pairs
+    largest, given_limit = float(np.abs(h).sum()), float(np.abs(h).max())
     out = {
         "x": (position, view["target"]),
         "score": (float(pia.attention_score(spec, h, position)), largest),
@@ -73,8 +75,8 @@ def expected(view, h):
         "plainContrast": (float(pia.adjacent_contrast(spec, h)), largest),
     }
     for form in FORMS:
-        scale = float(pia.interpolation_bound(spec, 0.5, limit))
-        given = h if form == "weighted" else float(np.abs(h).max())
+        scale = float(pia.interpolation_bound(spec, 0.5, given_limit))
+        given = h if form == "weighted" else given_limit
         out[form] = (float(pia.interpolation_bound(spec, position, given, form=form)), scale)
     for name in COMPARABLE:
         model = extension(name, spec, view)
@@ -86,7 +88,7 @@ def expected(view, h):
         )
         for place, bound in zip(("s", "last"), bounds, strict=True):
             # Each stops at a weight of its own near the best: relative to the largest |a'(s)|.
-            out[f"worst {name} {place}"] = (float(bound), model.attention_factor**2 * largest)
+            out[f"worst {name} {place}"] = (float(bound), model.attention_factor**2 * limit * pairs)
         if name == view["scheme"]:
             factor = model.attention_factor**2
             out["extended"] = (float(pia.attention_score(model, h, span)), factor * largest)
@@ -145,6 +147,59 @@ def test_the_printed_bound_is_crossed_where_the_paper_says(explorer):
     result = explorer.evaluate("window.explorer.compute({ target: 4096, s: 1 })")
     gap = abs(result["score"] - result["chord"])
     assert result["bounds"]["paper"] < gap <= result["bounds"]["sharp"] * (1 + 1e-12)
+
+
+def test_the_head_drawn_is_within_the_limits(explorer):
+    """By default no score exceeds 1 and no coefficient H; in the other form one reaches H."""
+    for view in random_views(np.random.default_rng(3)):
+        h = explorer.evaluate("view => window.explorer.compute(view).h", view)
+        size = np.abs(np.array(h["re"]) + 1j * np.array(h["im"]))
+        assert size.max() <= view["H"] * (1 + 1e-12)
+        if view["scale"] == "trained":
+            assert size.sum() <= 1 + 1e-12
+        else:
+            assert size.max() == pytest.approx(view["H"], rel=1e-12)
+    assert explorer.evaluate("window.explorer.compute({}).settings.scale") == "trained"
+    bare = explorer.evaluate("window.explorer.compute({ scale: 'limit' })")
+    result = explorer.evaluate("window.explorer.compute({})")
+    assert abs(result["score"]) <= 1 < abs(bare["score"])
+    assert result["bounds"]["paper"] / result["largest"] == pytest.approx(bare["bounds"]["paper"])
+
+
+def test_ceiling_and_exact_worst_case_stand_beside_each_other(explorer, root):
+    heads = explorer.locator("table.worst thead th").all_inner_texts()
+    assert heads == ["scheme", "ceiling at s", "ceiling at L' - 1", "exact at L' - 1"]
+    with (root / "figures" / "worst_case_tightness.csv").open() as handle:
+        kept = {row["scheme"]: row for row in csv.DictReader(handle) if row["span"] == "8191.0"}
+    rows = {
+        row.locator("th").inner_text(): row.locator("td").all_inner_texts()
+        for row in explorer.locator("table.worst tbody tr").all()
+    }
+    for name, scheme in (("Position Interpolation", "linear"), ("YaRN", "yarn")):
+        _, ceiling, exact = map(float, rows[name])
+        assert ceiling == pytest.approx(float(kept[scheme]["bound"]), rel=1e-3)
+        assert exact == pytest.approx(float(kept[scheme]["upper"]), rel=1e-3)
+        assert exact < ceiling
+    assert rows["another base"][2] == "not kept"
+    assert (
+        "exact: Position Interpolation" in explorer.locator('[data-panel="worst"] ul').inner_text()
+    )
+    explorer.evaluate("window.explorer.set({ H: 2 })")
+    last = explorer.locator("table.worst tbody tr td:last-child").all_inner_texts()
+    assert set(last) == {"not kept"}
+    assert "exact" not in explorer.locator('[data-panel="worst"] ul').inner_text()
+
+
+def test_labels_follow_the_scheme(explorer):
+    said, table = explorer.locator(".reading"), explorer.locator("table.numbers")
+    assert said.inner_text().startswith("It reads span s at x")
+    for scheme, name in (("yarn", "YaRN"), ("ntk", "NTK-aware"), ("base-change", "another base")):
+        explorer.evaluate("scheme => window.explorer.set({ scheme })", scheme)
+        assert said.inner_text().startswith(f"Under {name} each pair turns by a factor")
+        assert f"score a'(s), {name}" in table.inner_text()
+        assert f"at most: {name}" in table.inner_text()
+    explorer.evaluate("window.explorer.set({ scheme: 'default' })")
+    assert said.inner_text().startswith("With no change span s is read at s itself")
 
 
 def test_a_view_is_kept_in_the_address(explorer, address):
