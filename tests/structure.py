@@ -40,6 +40,8 @@ ROOMS = (
     "paper_repro/quoted.py",
     "paper_repro/committed.py",
     "paper_repro/marked.py",
+    "paper_repro/facts.py",
+    "paper_repro/found.py",
     "paper_repro/findings.py",
     "paper_repro/shown.py",
     "paper_repro/small_scale",

@@ -1,10 +1,11 @@
 """README and docs/ hold: their code runs as it stands, their links lead somewhere.
 
 The blocks of a page run in order, in one fresh interpreter, in an empty folder: Python shares its
-names, what ``>>>`` shows is compared, a shell stops at the first command that fails. Left out are
-lines that set up the environment the tests run in (make, pip install, activate) and the one that
-opens JupyterLab: continuous integration runs those itself. Blocks of ``text`` hold commands that
-take minutes; their options are read by the real parsers.
+names, what ``>>>`` shows is compared, a shell stops at the first command that fails. In a
+``console`` block ``$`` is a command and every other line what it prints, in that order; ``...``
+stands for lines left out. Not run are lines that set up the environment the tests run in (make,
+pip install, activate): continuous integration runs those itself. Blocks of ``text`` hold commands
+that take minutes; their options are read by the real parsers.
 """
 
 import os
@@ -23,8 +24,8 @@ from pianalysis.commands.main import build_parser
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PYTHON, SHELL = ("python", "pycon"), ("sh", "bash", "console")
-SKIPPED = re.compile(r"^(make( |$)|(python -m )?pip install |\. \.venv/bin/activate|jupyter lab)")
+PYTHON, SHELL = ("python", "pycon"), ("sh", "bash")
+SKIPPED = re.compile(r"^(make( |$)|(python -m )?pip install |\. \.venv/bin/activate)")
 MOST_LINES = 120
 SECONDS = 300  # a page on a busy machine; all of them take less than a minute on a quiet core
 GENERATED = re.compile(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", re.DOTALL)
@@ -34,9 +35,23 @@ TYPED = {"2.1", "2", "1-6", "7", "65", "3.11", "1", "2048", "8191", "8192"}
 DRIVER = """
 import doctest, subprocess, sys
 names = {"__name__": "page"}
+
+def console(code):
+    for part in ("\\n" + code).split("\\n$ ")[1:]:
+        line, _, shown = part.partition("\\n")
+        shell = ["bash", "-euo", "pipefail", "-c", line]
+        got = subprocess.run(shell, check=True, stdout=subprocess.PIPE, text=True).stdout
+        shown = shown.rstrip("\\n")
+        if shown and not doctest.OutputChecker().check_output(
+            shown + "\\n", got, doctest.ELLIPSIS
+        ):
+            sys.exit(f"shown:\\n{shown}\\nprinted:\\n{got}")
+
 for place, (kind, code) in enumerate(eval(sys.stdin.read()), 1):
     if kind == "shell":
         subprocess.run(["bash", "-euo", "pipefail", "-c", code], check=True)
+    elif kind == "console":
+        console(code)
     elif ">>>" in code:
         test = doctest.DocTestParser().get_doctest(code, names, f"block {place}", None, 0)
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
@@ -53,9 +68,10 @@ def blocks(text):
     found = []
     for language, code in FENCE.findall(text):
         if language in SHELL:
-            lines = [line.removeprefix("$ ") for line in code.splitlines()]
-            kept = [line for line in lines if not SKIPPED.match(line)]
+            kept = [line for line in code.splitlines() if not SKIPPED.match(line)]
             found.append(("shell", "\n".join(kept) + "\n"))
+        elif language == "console":
+            found.append(("console", code))
         elif language in PYTHON:
             found.append(("python", code))
     return found
@@ -92,12 +108,13 @@ def test_code_runs_as_it_stands(path, tmp_path):
 def test_there_is_code():
     kinds = [kind for path in PAGES for kind, code in blocks(path.read_text()) if code.strip()]
     assert kinds.count("python") >= 5
-    assert kinds.count("shell") >= 2
+    assert kinds.count("shell") + kinds.count("console") >= 2
     quick = [kind for kind, _ in blocks((ROOT / "README.md").read_text())]
-    assert quick == ["shell", "python", "shell"]
+    assert quick == ["shell", "python", "console"]
 
 
 BROKEN = {"python": ("raise SystemError\n", ">>> 1 + 1\n3\n"), "shell": ("false\n", "no-such-x\n")}
+BROKEN["console"] = ("$ false\n", "")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -115,15 +132,18 @@ def test_a_broken_line_at_the_end_is_seen(tmp_path):
         "```pycon\n>>> x = 1\n>>> x\n2\n```\n",
         "```pycon\n>>> x = 1\n```\n```sh\ntrue\nfalse\ntrue\n```\n",
         "```console\n$ pianalysis report no-such-model\n```\n",
+        "```console\n$ echo 1.90234\n1.90235\n```\n",
+        "```console\n$ printf 'a\\nb\\n'\n...\na\n$ true\n```\n",
     ):
         assert run(blocks(page), tmp_path)[0] != 0, page
     sound = (
         "```python\nx = 1\n```\n```pycon\n>>> x\n1\n```\n```sh\nmake x\npianalysis --version\n```\n"
+        "```console\n$ printf 'a\\nb\\nc\\n'\n...\nb\n...\n$ true\n```\n"
     )
     assert run(blocks(sound), tmp_path)[0] == 0
 
 
-def test_only_set_up_and_jupyter_are_left_out():
+def test_only_set_up_is_left_out():
     left = [
         line
         for path in PAGES
@@ -135,7 +155,6 @@ def test_only_set_up_and_jupyter_are_left_out():
     assert left == [
         "make models",
         ". .venv/bin/activate",
-        "jupyter lab notebooks/00_start_here.ipynb",
     ]
     for line in ("makeshift", "pianalysis plan x", "python -m paper_repro run", "false"):
         assert not SKIPPED.match(line)
@@ -144,7 +163,7 @@ def test_only_set_up_and_jupyter_are_left_out():
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_block_names_its_language(path):
     kinds = {language for language, _ in FENCE.findall(path.read_text())}
-    assert kinds <= {*PYTHON, *SHELL, "text"}
+    assert kinds <= {*PYTHON, *SHELL, "console", "text"}
     assert path.read_text().count("```") == 2 * len(FENCE.findall(path.read_text()))
 
 

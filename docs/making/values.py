@@ -52,6 +52,7 @@ def found() -> str:
     parts = []
     for place, finding in enumerate(findings.findings(FIGURES), 1):
         seen = [f"[theory](theory/{_THEORY[finding.name]}.md)"] if finding.name in _THEORY else []
+        seen.append("[more numbers](findings.md)")
         seen += [f"[{name}](notebooks/{name}.ipynb)" for name in finding.notebooks]
         seen.append(f"[picture](figures/{finding.picture}.md)")
         parts.append(f"{place}. **{finding.title}** {finding.text} {' · '.join(seen)}")

@@ -18,10 +18,11 @@ STEMS = (
 
 
 def stale(root, folder):
-    """Whether README says something else than the records of a folder."""
+    """Whether README or the page of the numbers says something else than a folder's records."""
     text = (root / "README.md").read_text()
     block = text.split(findings.BEGIN)[1].split(findings.END)[0].strip()
-    return block != findings.block(folder)
+    page = (root / findings.NUMBERS).read_text()
+    return block != findings.block(folder) or page != findings.page(folder)
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_an_edit_by_hand_is_undone(root, records, tmp_path):
     readme.write_text(text.replace("**1.936**", "**1.836**"))
     findings.update_readme(readme, records)
     assert readme.read_text() == text
+    assert (tmp_path / findings.NUMBERS).read_text() == (root / findings.NUMBERS).read_text()
     readme.write_text(text.replace(findings.END, ""))
     with pytest.raises(ValueError, match="README must hold <!-- findings:begin -->"):
         findings.update_readme(readme, records)
@@ -99,9 +101,10 @@ def test_bounds_are_rounded_away_from_what_they_bound():
 
 def test_findings_agree_with_the_ledger(root):
     ours = {claim.key: claim.ours for claim in ledger.read(root / "figures")}
-    said = {finding.name: finding.text for finding in findings.findings()}
+    said = {one.name: " ".join((one.text, *one.more)) for one in findings.findings()}
     assert ours["theorem-2.1"].startswith("0.493876 attained, 1.1372 times")
-    assert "0.4938 is attained, **1.137 times**" in said["false"]
+    assert "0.4938 is attained" in said["false"]
+    assert "**1.137 times** as far" in said["false"]
     assert "at most 1.93594" in ours["curve-interpolation"]
     assert "**1.936**" in said["worst"]
     plateau = re.search(
@@ -120,3 +123,25 @@ def test_notebook_00_types_no_number_of_ours(root):
     shown = "".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     for finding in findings.findings():
         assert f'findings.text("{finding.name}")' in shown
+
+
+def test_a_finding_keeps_to_few_numbers():
+    """Settings apart: the text has one to four results, the page of the numbers the rest."""
+    for finding in findings.findings():
+        assert 1 <= len(re.findall(r"\d+\.\d+", finding.text.replace("Theorem 2.1", ""))) <= 4
+        assert finding.text.count("**") == 2
+        assert finding.more
+
+
+def test_what_is_exact_is_said_of_one_span(root):
+    """A worst case of one span is enclosed; one over all spans has a ceiling, nothing else."""
+    with (root / "figures" / "worst_case_tightness.csv").open() as handle:
+        rows = {(row["scheme"], row["span"]): row for row in csv.DictReader(handle)}
+    for row in rows.values():
+        assert float(row["upper"]) <= float(row["lower"]) * (1 + 1e-7)
+        assert float(row["largest_upper"]) > 0
+    reached, ceiling = rows["default", "6145.0"], rows["linear", "8191.0"]
+    assert reached["lower"].startswith("35.86800")
+    assert reached["largest_upper"].startswith("42.2425")
+    assert ceiling["upper"].startswith("1.90233")
+    assert ceiling["largest_upper"].startswith("1.93594")
