@@ -43,7 +43,6 @@ _SIZES = frozenset(
         "vocab_size",
         "max_position_embeddings",
         "rope_theta",
-        "partial_rotary_factor",
         "original_max_position_embeddings",
         "query_pre_attn_scalar",
         "attention_multiplier",
@@ -74,12 +73,15 @@ class Embedding:
         module, label = self.source.module, self.source.layer_type
         x = torch.zeros((1, 1, 2))
         options = {} if label is None else {"layer_type": label}
+        factor = traced.attention_scaling(self.source)
         # Forward is what makes length-dependent embeddings follow; others need not be run.
         with torch.no_grad():
             if self.parameters.get("rope_type") in ("dynamic", "longrope"):
-                module(x, torch.tensor([[length - 1]]), **options)
+                turned = module(x, torch.tensor([[0, length - 1]]), **options)
+                if isinstance(turned, tuple):  # cos and sin: at position 0 the factor alone
+                    factor = float(turned[0].flatten()[0])
         found = traced.frequencies(self.source).to(torch.float64).numpy()
-        return np.array(found), traced.attention_scaling(self.source)
+        return np.array(found), factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +348,10 @@ def _key(config: Any) -> str:
     """Return what decides which layers rotate: the config without sizes and frequencies."""
     kept = {k: v for k, v in config.to_dict().items() if k not in _SIZES}
     parameters = kept.pop("rope_parameters", None) or {}
-    kept["nested"] = sorted(k for k, v in parameters.items() if isinstance(v, Mapping))
+    entries = {k: v for k, v in parameters.items() if isinstance(v, Mapping)} or {"": parameters}
+    # A model may not run with every type of scheme and every share.
+    deciding = "rope_type", "partial_rotary_factor"
+    kept["schemes"] = {k: [v.get(name) for name in deciding] for k, v in entries.items()}
     return json.dumps(kept, sort_keys=True, default=str)
 
 

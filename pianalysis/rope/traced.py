@@ -133,6 +133,10 @@ def trace(model: Any, layers: int) -> list[TracedLayer]:
             f"every layer must run so far as its attention, layer {missing[0]} does not, "
             f"got {reason}"
         )
+    for module in rotary_modules(model):
+        for name, kept in list(vars(module).items()):
+            if isinstance(kept, torch.Tensor) and kept.device.type == "meta":
+                delattr(module, name)  # kept on the way, without values
     return [
         TracedLayer(_one_source(run, index), attention_of(block))
         for index, block in enumerate(found_blocks)
@@ -215,6 +219,8 @@ class _Run(TorchFunctionMode):
             args = (args[0], [args[0].shape[dim], *args[1][1:]], *args[2:])
         if name in _VALUES and args[0].device.type == "meta":
             return _VALUES[name]  # a meta tensor has no values: masks ask for some
+        if name == "copy_" and args[1].device.type == "meta" != args[0].device.type:
+            return args[0]  # LongRoPE chooses frequencies by a length that has no value here
         if name == "scaled_dot_product_attention" and self.layer is not None:
             return torch.empty((*args[0].shape[:-1], args[2].shape[-1]), dtype=args[0].dtype)
         out = func(*args, **kwargs)

@@ -52,6 +52,20 @@ def test_all_limits_doubled_double_the_worst_case(trained, limit):
     assert once.gap < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("spec", "s", "limits"),
+    [
+        (pia.RopeSpec(16, 1e4, 64), 90.0, {"max_coefficient": 1e6}),
+        (pia.RopeSpec(16, 100.0, 32), 35.2, {"max_coefficient": 2e3, "trained": (-1e-3, 1e-3)}),
+    ],
+)
+def test_rounding_that_breaks_a_limit_again_is_shrunk_away(spec, s, limits):
+    """Coefficients far above the scores: rounding them moves a score by as much as the excess."""
+    found = pia.worst_case_score(spec, s, **limits)
+    assert 0.0 < found.lower <= found.upper
+    assert found.gap < 1e-3
+
+
 def test_inside_is_what_half_a_window_on_one_side_allows():
     """Of two neighbours of the grid one has half the window on its far side."""
     found = pia.largest_worst_case(pia.PositionInterpolation(SMALL, 48), max_coefficient=1.0)

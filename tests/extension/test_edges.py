@@ -66,6 +66,35 @@ def test_the_attention_factor_of_a_long_context_is_its_own(length, factor):
     assert found.attention_factor == factor
 
 
+LONG = {"type": "longrope", "short_factor": [1.0] * 64, "long_factor": [2.0] * 64}
+PHI = LLAMA | {"vocab_size": 33_000, "original_max_position_embeddings": 2048}
+
+
+def test_longrope_is_followed_in_transformers_own_code():
+    for model_type, scaling in (
+        ("phi3", LONG),
+        ("phimoe", LONG | {"short_mscale": 1.25, "long_mscale": 1.5}),
+    ):
+        config = PHI | {"model_type": model_type, "rope_scaling": scaling}
+        assert model_facts(config).layers[0].rope.reader.startswith("transformers")
+        found = pia.extension_from_hf(config, length=2048)
+        expected = 1.25 if model_type == "phimoe" else math.sqrt(1 + math.log(4) / math.log(2048))
+        assert found.attention_factor == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_was_read_before_changes_no_answer():
+    """Youtu cannot run with half of its rotating part, whether or not its default was traced."""
+    half = LLAMA | {"model_type": "youtu", "partial_rotary_factor": 0.5}
+    half |= {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    said = []
+    for _ in range(2):
+        with pytest.raises(ValueError, match="must run so far as its attention") as caught:
+            pia.extension_from_hf(half, original_length=8192)
+        said.append(str(caught.value))
+        assert model_facts(LLAMA | {"model_type": "youtu"}).layers[0].rope.rope_type == "default"
+    assert said[0] == said[1]
+
+
 def test_a_scheme_said_twice_is_one_scheme(reader):
     once = pia.extension_from_hf(LLAMA | {"rope_scaling": YARN})
     both = LLAMA | {"rope_scaling": YARN, "rope_parameters": dict(YARN)}

@@ -171,7 +171,7 @@ def feasible(
     """
     import flint
 
-    for _ in range(8):
+    for attempt in range(8):
         with flint.ctx.workprec(bits):
             text: tuple[str, ...] = ()
             if digits:
@@ -184,7 +184,8 @@ def feasible(
             return h, text
         worst = max(excess(spec, h, max_coefficient, bits, trained), 1.0)
         with flint.ctx.workprec(bits):
-            factor = _number(SHRINK) / _number(worst)
+            # Rounding may break a limit again by as much: each time shrink by twice the share.
+            factor = _number(SHRINK) / _number(worst) ** (1 << attempt)
             h = [(re * factor, im * factor) for re, im in h]
     raise ArithmeticError(f"no feasible rounding of h at {bits} bits for {spec}")
 
