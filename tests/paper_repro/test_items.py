@@ -10,12 +10,14 @@ import pytest
 
 from paper_repro import committed, ledger, runner
 from paper_repro.items import basis, fig2
+from paper_repro.scratch import reading
 from pianalysis.heads.permitted import PermittedScores
 from pianalysis.records import Record
+from pianalysis.rope.spec import RopeSpec
 
-# Long: comparison/test_growth.py, test_worst_case_curve.py and test_real_heads.py recompute parts
-# of what is committed.
-SAMPLED = {"schemes", "worst_case_curve", "real_heads"}
+# Long: comparison/test_growth.py, test_worst_case_curve.py, test_real_heads.py and test_scratch.py
+# recompute parts of what is committed.
+SAMPLED = {"schemes", "worst_case_curve", "real_heads", "scratch"}
 # Identities and certified numbers that rest on no record, each with a test of its own. The cells
 # that sentences on the tables rest on are altered one by one in test_evidence.py.
 CLOSED_FORMS = {
@@ -124,6 +126,28 @@ class Heads:
     tokens: int
     pairs: int
     chord_spans: int
+
+
+SCRATCH = {
+    "scratch_training": reading.Trainings,
+    "scratch_heads": reading.HeadBounds,
+    "scratch_growth": reading.Growth,
+    "scratch_likelihood": reading.Extrapolation,
+}
+
+
+def test_the_small_models_pictures_and_claims_are_those_of_the_record(root):
+    records = {}
+    for stem, kind in SCRATCH.items():
+        kept = {**committed.columns(stem), **committed.summary(stem)}
+        if "spec" in kept:
+            kept["spec"] = RopeSpec(**kept["spec"])
+        records[stem] = kind(**{field.name: kept[field.name] for field in dataclasses.fields(kind)})
+    item = runner.load("scratch")
+    claims = item.claims(records)
+    check_figures(item.plot(records), records)
+    check_claims("scratch", claims, ledger.read(root / "figures"))
+    check_evidence(item, records, claims, root)
 
 
 def test_claims_on_real_heads_follow_from_the_record():

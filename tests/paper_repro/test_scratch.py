@@ -210,6 +210,23 @@ def test_the_shipped_models_are_those_of_the_record():
     assert sum(path.stat().st_size for path in reading.MODELS.rglob("*.*")) < 8e6
 
 
+def test_one_model_measured_anew_gives_the_record(monkeypatch):
+    label, folder = next(reversed(reading.shipped().items()))
+    monkeypatch.setattr(reading, "shipped", lambda: {label: folder})
+    _, *measured = reading.measure_all(0)
+    stems = ("scratch_heads", "scratch_growth", "scratch_likelihood")
+    for stem, found in zip(stems, measured, strict=True):
+        kept = committed.columns(stem)
+        rows = np.array(kept["model"]) == label
+        assert rows.sum() == len(found.model)
+        for name, column in kept.items():
+            own = np.array(getattr(found, name))
+            if own.dtype.kind == "f":
+                np.testing.assert_allclose(own, column[rows], rtol=1e-3, err_msg=f"{stem} {name}")
+            else:
+                assert (own == np.array(column)[rows]).all(), (stem, name)
+
+
 def test_the_held_out_play_was_not_trained_on():
     texts = plays()
     assert texts[HELD_OUT] not in training.training_texts()
