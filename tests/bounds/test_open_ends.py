@@ -14,7 +14,7 @@ from pianalysis.bounds.certified import abel, first, minimum
 from pianalysis.bounds.grid import programmes
 from pianalysis.bounds.symbolic import proofs
 from pianalysis.bounds.symbolic import steps as derived
-from pianalysis.bounds.symbolic.algebra import ball
+from pianalysis.bounds.symbolic.algebra import ball, is_zero
 from pianalysis.bounds.symbolic.proofs import Step, Use
 from pianalysis.bounds.worst_case import basis, cone, interior, programme, supremum, weights
 from pianalysis.bounds.worst_case.closed_form import checked_problem
@@ -265,3 +265,154 @@ def test_the_curvature_is_that_of_the_worst_phases():
     expected = problem.model.attention_factor**2 * (problem.model.frequencies**2 @ worst)
     assert found.curvature == pytest.approx(expected, rel=1e-5)
     assert found.curvature >= expected * (1.0 - 1e-12)
+
+
+def test_slopes_are_enclosed_where_sums_of_phases_cancel():
+    """Theta of 4, 0 and -4 at 0: the sum of phases has no slope there, and the most curvature."""
+    with flint.ctx.workprec(128):
+        theta = [flint.arb(t) for t in (8, 4, 0)]
+        for radius in (2.0**-10, 2.0**-6):
+            _, slope = abel.abel_and_slope(theta, flint.arb(0), flint.arb(radius))
+            fall = abel.abel_ball(theta, flint.arb(radius)) - abel.abel_ball(theta, flint.arb(0))
+            assert slope.contains(fall / radius)
+            steps = abel.abel_ball(theta, flint.arb(radius * 0.99))
+            fall = abel.abel_ball(theta, flint.arb(radius)) - steps
+            assert slope.contains(fall / (radius * 0.01))
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 3, 5, 7, 64, 128])
+def test_the_error_of_float64_covers_the_steps_of_its_proof(pairs):
+    partial = sum(1.45 * k**2 + 59.0 * k for k in range(1, pairs + 1))
+    moduli = (pairs + 9) * pairs * (pairs + 1) / 2
+    assert abel.float_error(pairs) * 2.0**53 > partial + moduli
+
+
+def test_a_search_across_a_power_of_two_is_as_long_as_its_integers():
+    found = abel.smallest_at_integers(SMALL, 2**30 + 2, start=2**30 - 2)
+    assert found.value.quantity == "min B over 1073741822..1073741825"
+    spans = np.arange(2.0**30 - 2, 2.0**30 + 2)
+    assert found.location_lower == spans[pia.abel_sum(SMALL, spans).argmin()]
+
+
+def test_cells_too_many_for_balls_are_halved_first(monkeypatch):
+    monkeypatch.setattr(minimum, "BALL_TERMS", 256)
+    monkeypatch.setattr(minimum, "MOST_BALL_TERMS", 2048)
+    found = minimum.smallest_abel_sum(SMALL, 0.0, 20_000.0)
+    assert found.value.width < 1e-9
+    (lowest,) = pia.abel_sum(SMALL, found.location_lower)
+    assert found.value.lower == pytest.approx(lowest, rel=1e-9)
+
+
+def test_the_longest_search_of_reals_is_told():
+    words = r"stop must be at most 1\.34218e\+08 tokens above start for base 50"
+    with pytest.raises(ValueError, match=words):
+        minimum.smallest_abel_sum(SMALL, 0.0, 2.0**40)
+
+
+def test_a_nearest_trained_span_is_trained():
+    """Under interpolation all pairs of 47.9 agree on 23.95, beyond the last trained span."""
+    found = pia.deviation_bound(pia.PositionInterpolation(SMALL, 48), [46.5, 47.9])
+    assert (found.nearest <= 23.0).all()
+
+
+def test_an_error_that_is_largest_at_0_is_bounded():
+    """Twelve fast cosines add up at 0 alone, where no Chebyshev point lies."""
+    found = programmes.Basis(np.linspace(50.0, 63.5, 12), 1.0)
+    assert found.error(np.full(12, 10.0 / 12), 2) >= 10.0
+
+
+@pytest.mark.parametrize("weight", [0.0, -0.5, -1.0, 1.0, 1.5])
+def test_a_weight_lies_between_0_and_1(weight):
+    with pytest.raises(ValueError, match=f"weight must lie above 0 and below 1, got {weight:g}"):
+        pia.required_margin(5, weight)
+
+
+def test_a_squared_modulus_is_the_product_with_the_conjugate():
+    z = sp.Symbol("z", complex=True)
+    product = (z + 1) * (sp.conjugate(z) + 1)
+    assert is_zero(sp.Abs(z + 1) ** 2 - product)
+    assert is_zero(sp.Abs(z + 1) ** 3 - sp.Abs(z + 1) * product)
+
+
+def test_what_refutes_the_theorem_are_the_models_named(monkeypatch):
+    refute, points = proofs.by_counterexample, []
+
+    def watched(*given, **options):
+        points.extend(given)
+        return refute(*given, **options)
+
+    monkeypatch.setattr(proofs, "by_counterexample", watched)
+    derived.derivation()
+    assert {point[derived.d] for point in points if derived.H in point} == {128, 64}
+
+
+def test_a_basis_that_is_kept_cannot_be_changed():
+    found = basis.grid_basis(SMALL)
+    with pytest.raises(ValueError, match="read-only"):
+        found.functions[0, 0] = 0.0
+    assert basis.grid_basis(SMALL) is found
+
+
+@pytest.mark.parametrize("low", [0.0, -1e-7, -2e6])
+def test_a_lower_limit_within_what_is_taken(low):
+    with pytest.raises(ValueError, match=r"trained\[0\] must be"):
+        pia.worst_case_score(SMALL, 0.5, max_coefficient=1.0, trained=(low, 1.0))
+
+
+def test_a_gap_that_no_attempt_closes_is_told(monkeypatch):
+    def loose(*args, attempt=programme._fast, plain=False):
+        steps, h, dual = attempt(*args, plain=plain)
+        return steps, [(re * 0.99, im * 0.99) for re, im in h], dual
+
+    monkeypatch.setattr(programme, "_fast", loose)
+    monkeypatch.setattr(programme, "_exact", programme._plain)
+    found = pia.worst_case_score(SMALL, 40.5, max_coefficient=1.0)
+    assert found.status == "loose"
+    assert found.gap == pytest.approx(1 / 0.99 - 1, rel=1e-3)
+
+
+def test_a_grid_too_large_is_refused():
+    words = "at most 134217728 for the closed form, got 524289 "
+    with pytest.raises(ValueError, match=words):
+        pia.worst_case_bound(pia.RopeSpec(256, 1e4, 2**19 + 1), 1.0, max_coefficient=1.0)
+
+
+def test_terms_in_phase_that_break_a_limit_are_no_optimum():
+    """Beyond the coefficients that float64 checks first."""
+    spec = pia.RopeSpec(2, 100.0, 2)
+    found = pia.worst_case_score(spec, 2.4, max_coefficient=1.5e6, trained=(-1e6, 1e6))
+    same = pia.worst_case_score(spec, 2.4, max_coefficient=1.5)
+    assert found.status == same.status == "optimal"
+    assert found.upper == pytest.approx(1e6 * same.upper, rel=1e-6)
+
+
+def test_a_gap_is_relative_however_large_the_limits(monkeypatch):
+    def sloppy(*args, attempt=programme._fast, plain=False):
+        steps, h, dual = attempt(*args, plain=plain)
+        if not plain:
+            h = [(re * (1.0 - 1e-5), im * (1.0 - 1e-5)) for re, im in h]
+        return steps, h, dual
+
+    monkeypatch.setattr(programme, "_fast", sloppy)
+    found = pia.worst_case_score(SMALL, 40.5, max_coefficient=1e6, trained=(-1e6, 1e6))
+    assert found.gap < 1e-6
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_an_active_system_may_take_more_bits(monkeypatch, times):
+    bits, solve = basis.grid_basis(SMALL).bits, programme.certificate.vertex
+    monkeypatch.setattr(
+        programme.certificate,
+        "vertex",
+        lambda *args: solve(*args) if flint.ctx.prec >= times * bits else None,
+    )
+    found = pia.worst_case_score(SMALL, 40.5, max_coefficient=math.inf)
+    assert found.bits == times * bits
+    assert found.gap < 1e-12
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1e-2])
+def test_small_limits_allow_no_more_than_all_terms_in_phase(limit):
+    scheme = pia.YaRN(SMALL, 48)
+    found = pia.largest_worst_case(scheme, max_coefficient=limit)
+    assert found.upper == pytest.approx(4 * limit * scheme.attention_factor**2, rel=1e-9)
