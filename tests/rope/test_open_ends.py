@@ -269,3 +269,92 @@ def test_a_float32_fit_is_evaluated_in_float32():
         score = fits.fit_score(SMALL, noise, method=method).score([0.5, 3.25, 100.0])
         single = score == score.astype(np.float32)
         assert single.all() == (method == "normal_float32")
+
+
+def test_factors_of_a_wide_head_are_counted():
+    many = {"short_factor": [1.0] * 512, "long_factor": [2.0] * 512}
+    assert pia.LongRoPE(pia.RopeSpec(1024, 1e4, 64), 128, **many).ratios.size == 512
+
+
+class Turning:
+    """What transformers would turn by, in place of its module."""
+
+    name = "Turning"
+
+    def __init__(self, frequencies, factor=1.0):
+        self.frequencies, self.factor = frequencies, factor
+
+    def at(self, length):
+        return self.frequencies, self.factor
+
+
+def test_another_attention_factor_is_refused():
+    facts = rope_facts(LLAMA)
+    theirs = facts.embedding.at(512)[0]
+    other = dataclasses.replace(facts, embedding=Turning(theirs, 1.5))
+    with pytest.raises(ValueError, match=r"and factor 1 against .* and 1\.5$"):
+        extension_of(other)
+
+
+def test_another_number_of_pairs_is_refused():
+    facts = rope_facts(LLAMA)
+    theirs = facts.embedding.at(512)[0][:5]
+    with pytest.raises(ValueError, match=r"got pair 0 of 8 at 1 and .* 1 of 5 and 1$"):
+        extension_of(dataclasses.replace(facts, embedding=Turning(theirs)))
+
+
+@pytest.mark.parametrize("hidden", [2048, 4096, 5120, None])
+def test_baichuan_has_rope_at_its_7b_width_alone(hidden):
+    config = CONFIG | {"model_type": "baichuan", "hidden_size": hidden}
+    if hidden == 4096:
+        assert plain_facts(config).layers[0].rope.head_dim == 1024
+        return
+    with pytest.raises(ValueError, match="'baichuan', which has no RoPE"):
+        plain_facts({k: v for k, v in config.items() if v is not None})
+
+
+def test_a_family_that_is_not_listed_is_refused_by_name():
+    for family in ("afmoe", "zzz"):
+        with pytest.raises(ValueError, match=f"model_type must be one .*, got '{family}'"):
+            plain_facts(CONFIG | {"model_type": family})
+
+
+@pytest.mark.parametrize("family", ["cohere2", "exaone4"])
+def test_a_pattern_says_which_layers_see_all(family):
+    config = CONFIG | {"model_type": family}
+    kinds = [x.layer_type for x in plain_facts(config | {"sliding_window_pattern": 2}).layers]
+    assert kinds == ["sliding_attention", "full_attention"]
+    assert [x.layer_type for x in plain_facts(config).layers] == [None, None]
+
+
+def test_latent_attention_without_content_divides_by_the_root_of_its_head():
+    config = CONFIG | {"model_type": "deepseek_v4", "qk_rope_head_dim": 8, "head_dim": 64}
+    assert plain_facts(config).layers[0].rope.logit_scale == 1.0 / 8.0
+
+
+def test_no_scores_are_an_empty_array():
+    none = np.zeros((0, 4), complex)
+    for spans in ([0.0, 1.0, 5.0], np.arange(100.0)):
+        assert pia.attention_score(SMALL, none, spans).shape == (0, len(spans))
+
+
+def test_vectors_of_two_precisions_keep_the_finer():
+    fine, coarse = torch.tensor([1 / 3, 0.1], dtype=torch.float64), torch.ones(2)
+    for pair in ((fine, coarse), (coarse, fine)):
+        found = pia.score_coefficients(*pair, layout="half")
+        assert found.dtype == torch.complex128
+        assert abs(found.real.item() - (1 / 3 + 0.1)) < 1e-15
+
+
+def test_a_float32_fit_is_solved_on_one_thread(monkeypatch):
+    """The order of its sums decides the digits: on more threads they would not be repeatable."""
+    seen, solve = [], torch.linalg.solve
+
+    def noted(*given):
+        seen.append(torch.get_num_threads())
+        return solve(*given)
+
+    monkeypatch.setattr(torch.linalg, "solve", noted)
+    before = torch.get_num_threads()
+    fits.fit_score(SMALL, np.ones(24), method="normal_float32")
+    assert (seen, torch.get_num_threads()) == ([1], before)
