@@ -47,9 +47,10 @@ def limits(folder: Path = committed.FOLDER) -> str:
     return (
         "A worst case speaks of all heads within its limits, not of the one you have. What is "
         f"measured is one small model on one kind of text, fine-tuned on {tokens:,} tokens (the "
-        f"paper's shortest run: {published:,}), and a gap in the positions holds no distracting "
-        "keys, as a long text does. Nothing was run on a GPU, the LLaMA models of the paper were "
-        f"neither trained nor read again, and {open_} of the ledger's {len(claims)} claims are "
+        f"paper's shortest run: {published:,}); its long distances are gaps, position numbers left "
+        "out, which hold no distracting keys where a long text does. Nothing was run on a GPU, the "
+        f"LLaMA models of the paper were neither trained nor read again, and {open_} of the "
+        f"ledger's {len(claims)} claims are "
         "not attempted."
     )
 

@@ -7,6 +7,7 @@ down, so that what is printed is true as it stands.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,10 @@ def _worst(folder: Path) -> Finding:
             "Suppose of a head what the paper says in words: no score above 1 at trained spans, "
             f"no coefficient above a limit H, here {tight['max_coefficient']:g}. Extended to "
             f"{target} tokens by Position Interpolation (PI), no such head exceeds **{ceiling}** "
-            f"at any span; without extension one reaches {at_least(bare['lower'][at])}. At any one "
-            "span the worst case is exact: a head that reaches it, and a proof that none exceeds "
-            "it. A closed form lies above it at every span, for every scheme, in microseconds."
+            f"at any span below {target}; without extension one reaches "
+            f"{at_least(bare['lower'][at])}. At any one span the worst case is exact: a head that "
+            "reaches it, and a proof that none exceeds it. A closed form lies above it at every "
+            "span, for every scheme, in microseconds."
         ),
         more=(
             f"Without extension the worst case at span {bare['span'][at]:.0f} is exact: a head "
@@ -145,7 +147,8 @@ def _worst(folder: Path) -> Finding:
             "head is known to reach.",
             f"Under PI the worst case at the last span, {target - 1}, is exact, too: "
             f"{at_least(end['lower'], 6)} is reached, {at_most(end['upper'], 6)} not exceeded; "
-            f"{ceiling} is the ceiling over all spans.",
+            f"{ceiling} is the ceiling over all spans below {target}. Beyond the target every "
+            "scheme extrapolates, PI as well.",
             f"The ratio of the worst cases at span {2 * window} without extension and at PI's last "
             f"span is no constant (the paper: about 600): {at_least(few)} for H = 1, "
             f"{at_least(many)} for H = 100.",
@@ -191,11 +194,11 @@ def _heads(folder: Path) -> Finding:
         name="heads",
         title="What trained heads do.",
         text=(
-            f"The heads of {SMOLLM2} (window {whole['context_window']}) use "
-            f"**{100 * np.median(own['observed'] / own['one_sided']):.1f}%** of what their own "
+            f"The median head of {SMOLLM2} (window {whole['context_window']}) uses "
+            f"**{100 * np.median(own['observed'] / own['one_sided']):.1f}%** of what its own "
             "limits permit beyond the window. What changes there is the sign: the largest positive "
             f"logit goes from {overall['peak_1']:.2f} inside to {overall['peak_2']:.2f} in the "
-            "next window (medians)."
+            "next window (medians of pairs)."
         ),
         more=(
             f"The share is the median over {own['observed'].size} heads, one a layer; the logits "
@@ -224,10 +227,11 @@ def _tuned(folder: Path) -> Finding:
     window, last = likelihood["window"], steps(folder)
     first = rows("finetune_cpu_likelihood", folder, case="linear x2 seed 0")
     target = int(first["target"][0])
+    names = dict.fromkeys(committed.columns("finetune_cpu_likelihood", folder)["case"])
 
     def nats(scheme: str, step: int, reach: int) -> str:
         at = {"step": float(step), "reach": float(reach)}
-        cases = [f"{scheme} x2 seed {seed}" for seed in (0, 1)]
+        cases = [name for name in names if re.fullmatch(rf"{scheme} x2 seed \d", name)]
         both = [one("finetune_cpu_likelihood", folder, "nats", case=case, **at) for case in cases]
         return " and ".join(dict.fromkeys(f"{value:.2f}" for value in both))
 
@@ -245,8 +249,9 @@ def _tuned(folder: Path) -> Finding:
             "with two seeds. At the far end held-out text costs "
             f"**{nats('linear', last, target)}** nats a token under PI (the mean of −ln p of the "
             f"right token) and {nats('default', last, target)} after direct fine-tuning (FT). "
-            "Passkeys, numbers to find again in a long text, separate the two less than in the "
-            "paper."
+            f"Under YaRN it costs {nats('yarn', last, target)}, under NTK-aware scaling "
+            f"{nats('ntk', last, target)}, one seed each. Passkeys, numbers to find again in a "
+            "long text, separate PI and FT less than in the paper."
         ),
         more=(
             f"A step reads {likelihood['setting']['batch_tokens']} tokens. Before the first, the "

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from paper_repro.facts import at_least, at_most
 from paper_repro.items import forms
 from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis import (
@@ -27,7 +28,7 @@ _claim = partial(Claim, item="ratio", test="bounds/test_extrapolation.py")
 LABELS = {
     "paper": "as printed, 64 ln c",
     "corrected": "corrected constant",
-    "sharp": "sharp / triangle",
+    "sharp": "triangle / sharp",
 }
 BASES = tuple(float(x) for x in np.geomspace(10.0, 1e7, 25))
 
@@ -114,7 +115,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             statement="|a(s)| <= max|h_j - h_{j+1}| B(s), with h_{d/2} = 0",
             verdict=verdict(share <= 1),
             paper="1",
-            ours=f"|a| / bound at most {number(share, 4)} over 32 random h and 4096 spans",
+            ours=f"|a| / bound at most {at_most(share)} over 32 random h and 4096 spans",
             certificate="Coq Abel_bound",
             why="Abel summation, an identity and the triangle inequality.",
         ),
@@ -124,7 +125,8 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
             statement="|a(s)| <= 2 max|h_j| B(s) bounds extrapolation",
             verdict=verdict(beats >= 1, then=CORRECTED),
             paper="2 max|h| B(s)",
-            ours=f"at least {number(beats)} times the triangle bound (d/2) max|h| on [0, 4096)",
+            ours=f"at least {at_least(beats, 6)} times the triangle bound (d/2) max|h| on "
+            "[0, 4096)",
             certificate="Coq Abel_never_beats_triangle",
             why="True and never useful: 2 B(s) >= d/2 for every s, d and c. The difference form "
             f"can win for slowly varying h (down to {smooth:.4g} of sum|h| for a linear h).",

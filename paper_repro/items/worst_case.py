@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from paper_repro.facts import at_most
 from paper_repro.ledger import CORRECTED, REFUTED, Claim, number, verdict
 from pianalysis import (
     PositionInterpolation,
@@ -139,7 +140,7 @@ def claims(records: Mapping[str, Record]) -> list[Claim]:
                 else_=CORRECTED if within <= grid_constant(record.spec) else REFUTED,
             ),
             paper="in words",
-            ours=f"at most {number(within)} inside the window for H up to {max(LIMITS):g}; "
+            ours=f"at most {at_most(within, 6)} inside the window for H up to {max(LIMITS):g}; "
             f"{number(float(last.max()))} at PI's last span",
             certificate="dual certificate",
             why="Largest score at the spans tried, given |a(n)| <= 1 at every integer of the "

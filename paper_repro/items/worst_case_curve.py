@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from paper_repro import committed
+from paper_repro.facts import at_least, at_most
 from paper_repro.ledger import CORRECTED, REFUTED, Claim, number, verdict
 from pianalysis import (
     RopeSpec,
@@ -187,7 +188,7 @@ def _curves(curve: Any, exact: Any) -> Any:
             ax,
             xlabel="span s (1024 tokens)" if place >= 4 else "",
             ylabel="worst |a'(s)|" if place % 4 == 0 else "",
-            title=f"{name}: ≤ {number(ends[1], 4)}",
+            title=f"{name}: ≤ {at_most(ends[1])}",
             logy=True,
         )
         ax.set_ylim(0.8, 90.0)
@@ -202,8 +203,9 @@ def _curves(curve: Any, exact: Any) -> Any:
     with style.applied():
         figure.suptitle(
             f"trained scores in [-1, 1]: only {low} stays below 2 on [0, L'), L' = "
-            f"{curve.target}; just past L' it, too, reaches {outside.lower[0]:.3g},\nand by 4 L' "
-            f"every scheme {beyond:.3g}. Above each panel: what is proved on [0, L')",
+            f"{curve.target}; just past L' it, too, reaches "
+            f"{at_least(outside.lower[0], 3)},\nand by 4 L' every scheme {at_least(beyond, 3)}. "
+            "Above each panel: what is proved on [0, L')",
             fontsize=8,
         )
     return frame.shared_legend(figure)
@@ -284,13 +286,13 @@ def _interpolation(exact: Any) -> Claim:
         "of the extended window [0, 8192)",
         verdict=verdict(stays, else_=CORRECTED if upper["linear"] < least else REFUTED),
         paper="in words",
-        ours=f"at most {number(upper['linear'])} at every span of [0, {exact.target}) for H = "
+        ours=f"at most {at_most(upper['linear'], 6)} at every span of [0, {exact.target}) for H = "
         f"{exact.max_coefficient:g}; below 2 there: {', '.join(_below(exact, 2.0)) or 'none'}; "
-        + ", ".join(f"{name} {number(value, 4)}" for value, name in others),
+        + ", ".join(f"{name} {at_most(value)}" for value, name in others),
         certificate="closed form",
         test="bounds/test_largest_worst_case.py",
         why="Above 1 only past the last trained integer, as worst-case-interpolation says. Every "
-        f"other scheme reaches at least {number(least, 4)} at a span tried (dual certificate).",
+        f"other scheme reaches at least {at_least(least)} at a span tried (dual certificate).",
     )
 
 
@@ -311,13 +313,13 @@ def _extrapolation(curve: Any, exact: Any) -> Claim:
         statement="Beyond the window [0, 2048) the bound on a score is 2 max|h_j| B(s)",
         verdict=verdict(published <= largest, else_=CORRECTED),
         paper="2 max|h| B(s)",
-        ours=f"at most {number(largest)} at every integer span of [0, {count}) if trained "
+        ours=f"at most {at_most(largest, 6)} at every integer span of [0, {count}) if trained "
         f"scores are at most 1 and H = {curve.max_coefficient:g}; 2 H B(s) is at least "
         f"{number(published)}, and the triangle bound "
         f"{number(curve.max_coefficient * curve.spec.pairs)}. Over the exact worst case: a factor "
-        f"{number(near['bound'] / near['lower'], 4)} at s = {near['span']:g}, at most "
-        f"{number(_plateau(exact, 'bound'), 4)} on the plateau of any scheme; "
-        f"{number(_plateau(exact, 'updated'), 4)} after {exact.updates} updates",
+        f"{at_most(near['bound'] / near['lower'])} at s = {near['span']:g}, at most "
+        f"{at_most(_plateau(exact, 'bound'))} on the plateau of any scheme; "
+        f"{at_most(_plateau(exact, 'updated'))} after {exact.updates} updates",
         certificate="closed form",
         why="What training showed, |a(n)| <= 1 on the window, bounds extrapolation better.",
     )
