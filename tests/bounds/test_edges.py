@@ -118,3 +118,21 @@ def test_where_the_system_names_no_cores_the_machines_count(monkeypatch):
     assert threads.cores() == 3
     monkeypatch.delattr(threads.os, "sched_getaffinity")
     assert threads.cores() == 7
+
+
+def test_the_least_sum_may_lie_at_the_start_of_a_range():
+    """B(s) = 1 + 2 |cos((theta_0 - theta_1) s / 2)| grows from 3.3 to 4."""
+    found = pia.smallest_abel_sum(pia.RopeSpec(4, 10_000.0, 16), start=3.3, stop=4.0)
+    value = 1.0 + 2.0 * abs(math.cos(0.99 * 3.3 / 2))
+    assert found.value.lower <= value * (1 + 1e-12)
+    assert value * (1 - 1e-12) <= found.value.upper
+
+
+def test_a_threshold_says_for_which_cells_it_is():
+    assert "in every cell" in pia.paper_bound_threshold(16, cells="all").quantity
+    assert "midpoints" in pia.paper_bound_threshold(16, cells="unit").quantity
+
+
+def test_the_end_of_a_search_is_named():
+    with pytest.raises(TypeError, match="positional"):
+        pia.cosine_length(SMALL, 64)
