@@ -235,6 +235,10 @@ def _tuned(folder: Path) -> Finding:
         both = [one("finetune_cpu_likelihood", folder, "nats", case=case, **at) for case in cases]
         return " and ".join(dict.fromkeys(f"{value:.2f}" for value in both))
 
+    least = min(map(float, nats("linear", last, target).split(" and ")))
+    others = {"YaRN": "yarn", "NTK-aware scaling": "ntk"}
+    cheaper = [name for name, key in others.items() if float(nats(key, last, target)) < least]
+
     def reached(scheme: str) -> str:
         at = {"step": float(last), "k": float(target)}
         cases = [f"{scheme} x2 seed {seed}" for seed in (0, 1)]
@@ -249,15 +253,17 @@ def _tuned(folder: Path) -> Finding:
             "with two seeds. At the far end held-out text costs "
             f"**{nats('linear', last, target)}** nats a token under PI (the mean of −ln p of the "
             f"right token) and {nats('default', last, target)} after direct fine-tuning (FT). "
-            f"Under YaRN it costs {nats('yarn', last, target)}, under NTK-aware scaling "
-            f"{nats('ntk', last, target)}, one seed each. Passkeys, numbers to find again in a "
-            "long text, separate PI and FT less than in the paper."
+            f"{' and '.join(cheaper) or 'No other scheme'}, one seed each, cost less than PI. "
+            "Passkeys, numbers to find again in a long text, separate PI and FT less than in the "
+            "paper."
         ),
         more=(
             f"A step reads {likelihood['setting']['batch_tokens']} tokens. Before the first, the "
             f"far end costs {nats('default', 0, target)} nats a token.",
             f"PI ends level with its near end ({nats('linear', last, 1024)}), where FT is better "
             f"({nats('default', last, 1024)}).",
+            f"Under YaRN the far end costs {nats('yarn', last, target)}, under NTK-aware scaling "
+            f"{nats('ntk', last, target)}.",
             f"PI reads passkeys up to {reached('linear')} tokens, FT up to {reached('default')}.",
         ),
         picture="finetune_cpu_likelihood",
