@@ -50,8 +50,7 @@ def limits(folder: Path = committed.FOLDER) -> str:
         f"paper's shortest run: {published:,}); its long distances are gaps, position numbers left "
         "out, which hold no distracting keys where a long text does. Nothing was run on a GPU, the "
         f"LLaMA models of the paper were neither trained nor read again, and {open_} of the "
-        f"ledger's {len(claims)} claims are "
-        "not attempted."
+        f"ledger's {len(claims)} claims are not attempted."
     )
 
 

@@ -191,14 +191,21 @@ def test_another_base_has_no_grid_points_of_this_one():
         assert found.lower > 1.0
 
 
-def test_what_a_first_attempt_leaves_is_solved_again(monkeypatch):
-    def sloppy(*args, attempt=programme._fast, plain=False):
-        steps, h, dual = attempt(*args, plain=plain)
+@pytest.fixture
+def sloppy(monkeypatch):
+    """A first attempt that leaves a gap of 1e-5."""
+
+    def attempt(*args, fast=programme._fast, plain=False):
+        steps, h, dual = fast(*args, plain=plain)
         if not plain:
             h = [(re * (1.0 - 1e-5), im * (1.0 - 1e-5)) for re, im in h]
         return steps, h, dual
 
-    monkeypatch.setattr(programme, "_fast", sloppy)
+    monkeypatch.setattr(programme, "_fast", attempt)
+
+
+@pytest.mark.usefixtures("sloppy")
+def test_what_a_first_attempt_leaves_is_solved_again():
     found = pia.worst_case_score(SMALL, 40.5, max_coefficient=1.0)
     assert found.gap < 1e-6
 
@@ -386,14 +393,8 @@ def test_terms_in_phase_that_break_a_limit_are_no_optimum():
     assert found.upper == pytest.approx(1e6 * same.upper, rel=1e-6)
 
 
-def test_a_gap_is_relative_however_large_the_limits(monkeypatch):
-    def sloppy(*args, attempt=programme._fast, plain=False):
-        steps, h, dual = attempt(*args, plain=plain)
-        if not plain:
-            h = [(re * (1.0 - 1e-5), im * (1.0 - 1e-5)) for re, im in h]
-        return steps, h, dual
-
-    monkeypatch.setattr(programme, "_fast", sloppy)
+@pytest.mark.usefixtures("sloppy")
+def test_a_gap_is_relative_however_large_the_limits():
     found = pia.worst_case_score(SMALL, 40.5, max_coefficient=1e6, trained=(-1e6, 1e6))
     assert found.gap < 1e-6
 

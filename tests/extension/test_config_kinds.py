@@ -6,26 +6,10 @@ import resource
 
 import numpy as np
 import pytest
+from small_configs import small
 
 import pianalysis as pia
-from pianalysis.rope import library
 from pianalysis.rope.configs import model_facts, rope_facts
-
-SMALL = {
-    "hidden_size": 512,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "num_hidden_layers": 2,
-    "intermediate_size": 512,
-    "vocab_size": 256,
-    "rope_theta": 10000.0,
-    "max_position_embeddings": 8192,
-}
-
-
-def small(model_type, **changes):
-    config = {**SMALL, "model_type": model_type, **changes}
-    return {key: value for key, value in config.items() if value is not None}
 
 
 def slowest(extension):
@@ -34,14 +18,6 @@ def slowest(extension):
 
 def geometric(base, dim):
     return base ** (-2.0 * np.arange(dim // 2) / dim)
-
-
-@pytest.fixture(params=["transformers", "plain"])
-def reader(request, monkeypatch):
-    """Both readers: with transformers, and as on a bare install."""
-    if request.param == "plain":
-        monkeypatch.setattr(library, "knows", lambda model_type: False)
-    return request.param
 
 
 def test_a_second_base(reader):

@@ -5,34 +5,17 @@ import math
 
 import numpy as np
 import pytest
+from small_configs import small
 
 import pianalysis as pia
 from paper_repro import ledger
 from pianalysis.extension.rebased import rebased
 from pianalysis.extension.registry import extension_of
-from pianalysis.rope import library
 from pianalysis.rope.configs import model_facts, rope_facts
 
 SPEC = pia.RopeSpec(16, 100.0, 64)
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 512,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "num_hidden_layers": 2,
-    "intermediate_size": 512,
-    "vocab_size": 256,
-    "rope_theta": 10000.0,
-    "max_position_embeddings": 8192,
-}
+LLAMA = small("llama")
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2048}
-
-
-@pytest.fixture(params=["transformers", "plain"])
-def reader(request, monkeypatch):
-    """Both readers: with transformers, and as on a bare install."""
-    if request.param == "plain":
-        monkeypatch.setattr(library, "knows", lambda model_type: False)
 
 
 def test_a_base_between_1_and_2_is_a_base():
