@@ -14,7 +14,7 @@ FACES = {
     "PositionInterpolation Proportional Unscaled YaRN extension_from_hf",
     "scores": "LAYOUTS attention_score score_coefficients",
     "precision": "FirstWrong PhaseError first_wrong phase_error",
-    "heads": "Checkpoint GapLikelihood GapPasskey HeadStatistics HeadSummary LayerHeads "
+    "heads": "Checkpoint GapLikelihood HeadStatistics Passkeys HeadSummary LayerHeads "
     "LayerStatistics Measurement combine extended gap_likelihood gap_passkey layer_statistics "
     "measure open_checkpoint summarise visit_layers worst_case_curve",
     "bounds.worst_case": "DualWeights WorstCase worst_case_contrast worst_case_score",

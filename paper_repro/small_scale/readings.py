@@ -14,8 +14,7 @@ from pianalysis.arrays import FloatArray
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.checkpoints.checkpoint import Checkpoint
 from pianalysis.evaluation.likelihood import gap_likelihood
-from pianalysis.evaluation.passkey_prompt import Prompt
-from pianalysis.evaluation.passkeys import gap_passkey, passkeys, shortest_distance, spread
+from pianalysis.evaluation.passkeys import gap_passkey, passkeys, spread
 from pianalysis.evaluation.perplexity import STRIDE, perplexity
 from pianalysis.evaluation.store import FolderStore
 from pianalysis.evaluation.text import default_text, encode
@@ -115,34 +114,21 @@ class Reader:
     gap: bool
 
     def passkeys(self, count: int, trials: int) -> list[dict[str, Any]]:
-        """Read passkeys in prompts of k tokens, k uniform up to the target as in the paper.
+        """Read passkeys k tokens back, k uniform up to the target as in the paper.
 
-        Across a gap k counts positions, the key's surroundings and the answer included: none is
-        at the target or beyond, where no model here was trained.
+        Counted are those that are written, the separator before the digits included.
+        Across a gap no position is at the target or beyond, where no model here was trained.
         """
+        shared: dict[str, Any] = {"trials": trials, "store": self.store}
+        asked = spread(self.target, count)
         if self.gap:
-            bare = Prompt.build(self.checkpoint.tokenizer, 0, 0)
-            around = len(bare.tokens) - bare.distance
-            least = shortest_distance(self.checkpoint.tokenizer)
-            lengths = {max(k - around, least): k for k in spread(self.target, count)}
-            read = gap_passkey(
-                self.checkpoint, distances=list(lengths), trials=trials, store=self.store
-            )
-            (reached,), successes = read.k_max.values(), read.successes.tolist()
-            asked, k_max = list(lengths.values()), lengths.get(reached, 0)
+            read = gap_passkey(self.checkpoint, distances=asked, limit=self.target, **shared)
         else:
-            whole = passkeys(
-                self.checkpoint,
-                target=self.target,
-                distances=count,
-                trials=trials,
-                store=self.store,
-            )
-            (k_max,), successes = whole.k_max.values(), whole.successes.tolist()
-            asked = whole.k.tolist()
+            read = passkeys(self.checkpoint, target=self.target, distances=count, **shared)
+        (k_max,) = read.k_max_written.values()
         return [
             {"k": k, "successes": number, "trials": trials, "k_max": k_max}
-            for k, number in zip(asked, successes, strict=True)
+            for k, number in zip(asked, read.written.tolist(), strict=True)
         ]
 
     def likelihood(self) -> list[dict[str, Any]]:

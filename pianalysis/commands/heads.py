@@ -15,7 +15,7 @@ from pianalysis.commands.checkpoint import (
     words,
 )
 from pianalysis.commands.parser import check_folder
-from pianalysis.commands.text import across_gaps, by_scheme, reached
+from pianalysis.commands.text import across_gaps, passkeys_read
 from pianalysis.extension import PositionInterpolation
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ def table(checkpoint: Checkpoint, measurement: Measurement) -> str:
     from pianalysis.heads import summary
 
     spec = checkpoint.spec
-    passkey = measurement.passkey
     own = checkpoint.scheme
     loaded = [] if own is None else [f"as loaded: {type(own).__name__} to {own.target} tokens"]
     return "\n".join(
@@ -45,8 +44,7 @@ def table(checkpoint: Checkpoint, measurement: Measurement) -> str:
             "",
             across_gaps(measurement.likelihood),
             "",
-            by_scheme(passkey, ["distance"], lambda row: f"{row['successes']}/{passkey.trials}"),
-            f"passkeys read out; {reached(passkey.k_max)}",
+            passkeys_read(measurement.passkey),
         ]
     )
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pianalysis.checkpoints.checkpoint import Checkpoint
 from pianalysis.commands.parser import arguments_of
-from pianalysis.commands.text import across_gaps, by_scheme, reached, right_aligned
+from pianalysis.commands.text import across_gaps, by_scheme, passkeys_read, right_aligned
 from pianalysis.evaluation.likelihood import gap_likelihood
-from pianalysis.evaluation.passkeys import Passkeys, passkeys
+from pianalysis.evaluation.passkeys import passkeys
 from pianalysis.evaluation.perplexity import Perplexity, perplexity
 from pianalysis.evaluation.summaries import SummaryScores, read_reports, rouge, summary_scores
 from pianalysis.evaluation.tasks import TaskAccuracy, task_accuracy, task_files
@@ -106,11 +106,6 @@ def _perplexity_table(record: Perplexity) -> str:
     )
 
 
-def _passkey_table(record: Passkeys) -> str:
-    table = by_scheme(record, ["k"], lambda row: f"{row['successes']}/{record.trials}")
-    return f"{table}\npasskeys read out of k tokens; {reached(record.k_max)}"
-
-
 def _task_table(record: TaskAccuracy) -> str:
     def cell(row: Mapping[str, Any]) -> str:
         return f"{100 * row['value']:.1f} ± {100 * row['standard_error']:.1f}"
@@ -133,7 +128,7 @@ def _summary_table(record: SummaryScores) -> str:
 
 TABLES: dict[str, Callable[[Any], str]] = {
     "evaluate_perplexity": _perplexity_table,
-    "evaluate_passkeys": _passkey_table,
+    "evaluate_passkeys": passkeys_read,
     "evaluate_likelihood": across_gaps,
     "evaluate_tasks": _task_table,
     "evaluate_summaries": _summary_table,

@@ -9,6 +9,7 @@ from pianalysis.records import Record
 
 if TYPE_CHECKING:
     from pianalysis.evaluation.likelihood import GapLikelihood
+    from pianalysis.evaluation.passkeys import Passkeys
 
 
 def aligned(rows: Sequence[tuple[str, str]]) -> str:
@@ -55,6 +56,25 @@ def across_gaps(record: GapLikelihood) -> str:
     return f"{table}\nnats a token of {record.tail} tokens behind {record.prefix} and the gap"
 
 
-def reached(k_max: Mapping[str, int]) -> str:
-    """Return k_max of each scheme as one line."""
-    return f"k_max (20% rule): {', '.join(f'{scheme} {k}' for scheme, k in k_max.items())}"
+def passkeys_read(record: Passkeys) -> str:
+    """Return passkeys recalled and written as a table, a line a distance, and k_max below it."""
+
+    def cell(row: dict[str, Any]) -> str:
+        return f"{row['recalled']} {row['written']} {row['nats']:.2f}"
+
+    def reached(k_max: Mapping[str, int], interval: Mapping[str, tuple[int, int]]) -> str:
+        ends = (f"{label} {k} ({_span(interval[label])})" for label, k in k_max.items())
+        return ", ".join(ends)
+
+    lines = [
+        by_scheme(record, ["k"], cell),
+        f"of {record.trials} passkeys: recalled, written; nats a digit",
+        f"k_max (20% rule, 95% interval) recalled: {reached(record.k_max, record.k_max_interval)}",
+        f"written: {reached(record.k_max_written, record.k_max_written_interval)}",
+    ]
+    return "\n".join(lines)
+
+
+def _span(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -60,8 +60,8 @@ class Beginning:
     ) -> torch.Tensor:
         """Return the logits (texts, keep, vocabulary) of the last ``keep`` tokens of each text.
 
-        All texts are of one length, begin with these tokens and stand at the same positions;
-        ``keep`` is at most what stands behind them.
+        All texts are of one length and begin with these tokens. ``positions`` are those of all of
+        them (length,) or of each (texts, length); ``keep`` is at most what stands behind them.
         """
         state = rotary_state(checkpoint.model)
         if state is None or not self.tokens:

@@ -62,15 +62,31 @@ def passkey_prompt(before: int, after: int, key: int) -> str:
     return "\n".join(line for line in passkey_lines(before, after, key) if line)
 
 
-def draw_key(seed: int, distance: int, trial: int) -> int:
-    """Return the key of one trial: the same for every scheme, whatever else is measured.
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What chance decides of one trial: the key, and two numbers in [0, 1).
+
+    ``before`` decides how many fillers stand before the key, ``short`` by how much the exact
+    distance falls short of k.
+    """
+
+    key: int
+    before: float
+    short: float
+
+
+def draw_trial(seed: int, k: int, trial: int) -> Draw:
+    """Return what is drawn for one trial: the same for every scheme, whatever else is measured.
 
     Examples
     --------
-    >>> draw_key(0, 4096, 1) == draw_key(0, 4096, 1), draw_key(0, 4096, 1) == draw_key(0, 4096, 2)
-    (True, False)
+    >>> draw_trial(0, 4096, 1) == draw_trial(0, 4096, 1)
+    True
+    >>> draw_trial(0, 4096, 1) == draw_trial(0, 4096, 2)
+    False
     """
-    return int(np.random.default_rng([seed, distance, trial]).integers(LARGEST_KEY + 1))
+    rng = np.random.default_rng([seed, k, trial])
+    return Draw(int(rng.integers(LARGEST_KEY + 1)), *rng.random(2).tolist())
 
 
 def k_max(distances: Sequence[int], rates: Sequence[float]) -> int:
@@ -124,12 +140,17 @@ def k_max(distances: Sequence[int], rates: Sequence[float]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The tokens of a passkey prompt and its answer, and where in them the parts begin."""
+    """The tokens of a passkey prompt and its answer, and where in them the parts begin.
+
+    The answer begins at ``answer_at`` with a separator, where the tokenizer writes one as a token
+    of its own, and its first digit stands in the token at ``digits_at``.
+    """
 
     tokens: list[int]
     key_at: int
     rest_at: int
     answer_at: int
+    digits_at: int
 
     @property
     def distance(self) -> int:
@@ -137,14 +158,14 @@ class Prompt:
         return self.answer_at - 1 - self.key_at
 
     @classmethod
-    def build(cls, tokenizer: Any, key: int, fillers: int) -> Prompt:
-        """Return the prompt with so many fillers behind the key, and its answer."""
+    def build(cls, tokenizer: Any, key: int, after: int, *, before: int = 0) -> Prompt:
+        """Return the prompt with so many fillers before and after the key, and its answer."""
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(
                 "checkpoint must have a tokenizer that tells where its tokens stand (a fast one), "
                 f"got {type(tokenizer).__name__}"
             )
-        text, digits = passkey_prompt(0, fillers, key), f"{key:05d}"
+        text, digits = passkey_prompt(before, after, key), f"{key:05d}"
         stated = text.rindex(digits) + len(f"{digits} is the pass key.")
         encoded = tokenizer(
             f"{text} {digits}", add_special_tokens=False, return_offsets_mapping=True
@@ -154,6 +175,6 @@ class Prompt:
         ends = [end for _, end in encoded["offset_mapping"]]
         at = [
             len(start) + next(i for i, end in enumerate(ends) if end > character)
-            for character in (text.index(digits), stated, len(text))
+            for character in (text.index(digits), stated, len(text), len(text) + 1)
         ]
         return cls(start + encoded["input_ids"], *at)

@@ -61,9 +61,11 @@ def run_groups(
     measure: Callable[[list[Any]], list[dict[str, Any]]],
     store: Store | None,
 ) -> Iterator[dict[str, Any]]:
-    """As ``run``, for cases that are measured together: those of a group that are not known.
+    """As ``run``, for cases that are measured together, a group at a time.
 
-    Each case is a unit of its own in the store; results come group by group.
+    Each case is a unit of its own in the store; results come group by group. A group is measured
+    whole where any of it is missing: the last digits of a batch depend on who is in it, and must
+    not depend on where a run was stopped.
     """
     known = {} if store is None else store
     model = checkpoint.model
@@ -73,12 +75,11 @@ def run_groups(
             scheme = [__version__, checkpoint.digest, str(model.dtype), described(extension)]
             for group in groups:
                 keys = {case: _key([*scheme, cases[case]]) for case in group}
-                missing = [case for case, key in keys.items() if key not in known]
-                if missing:
+                if any(key not in known for key in keys.values()):
                     with nullcontext() if extension is None else extended(model, extension):
-                        results = measure(missing)
-                    for case, result in zip(missing, results, strict=True):
-                        known[keys[case]] = result
+                        results = measure(list(group))
+                    for key, result in zip(keys.values(), results, strict=True):
+                        known[key] = result
                 for key in keys.values():
                     yield known[key]
                     bar.update()

@@ -3,7 +3,7 @@
 from pianalysis.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from pianalysis.checkpoints.extended import extended
 from pianalysis.evaluation.likelihood import GapLikelihood, gap_likelihood
-from pianalysis.evaluation.passkeys import GapPasskey, gap_passkey
+from pianalysis.evaluation.passkeys import Passkeys, gap_passkey
 from pianalysis.heads.capture import LayerHeads, visit_layers
 from pianalysis.heads.measurement import Measurement, measure
 from pianalysis.heads.permitted import PermittedScores, permitted_scores
@@ -13,12 +13,12 @@ from pianalysis.heads.summary import HeadSummary, summarise, worst_case_curve
 __all__ = [
     "Checkpoint",
     "GapLikelihood",
-    "GapPasskey",
     "HeadStatistics",
     "HeadSummary",
     "LayerHeads",
     "LayerStatistics",
     "Measurement",
+    "Passkeys",
     "PermittedScores",
     "combine",
     "extended",

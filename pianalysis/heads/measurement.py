@@ -18,7 +18,7 @@ from pianalysis.bounds.worst_case.case import LARGEST_DIM, LARGEST_GRID
 from pianalysis.checkpoints.checkpoint import Checkpoint
 from pianalysis.evaluation import units
 from pianalysis.evaluation.likelihood import GapLikelihood, gap_likelihood
-from pianalysis.evaluation.passkeys import GapPasskey, gap_passkey, shortest_distance
+from pianalysis.evaluation.passkeys import Passkeys, gap_passkey, shortest_distance
 from pianalysis.evaluation.units import Store
 from pianalysis.extension import Extension
 from pianalysis.extension.registry import AS_LOADED
@@ -49,7 +49,7 @@ class Measurement:
     permitted: PermittedScores | None
     curve: WorstCaseCurve | None
     likelihood: GapLikelihood
-    passkey: GapPasskey
+    passkey: Passkeys
 
 
 def measure(

@@ -40,24 +40,29 @@ def perplexity_picture(record: Perplexity) -> Figure:
 
 
 def whole_passkey_picture(record: Passkeys) -> Figure:
-    """Draw the share of passkeys read out against the prompt's length k, a line a scheme."""
+    """Draw the share of passkeys recalled and of those written against k, a colour a scheme."""
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
+    distances = list(dict.fromkeys(record.k.tolist()))
     marks.curves(
-        list(dict.fromkeys(record.k.tolist())),
+        distances,
         {
             f"{label}, k_max {record.k_max[label]}": (
-                record.where(scheme=label).successes / record.trials
+                record.where(scheme=label).recalled / record.trials
             )
             for label in _schemes(record)
         },
         ax=ax,
-        xlabel="k: length of the prompt with its answer (tokens)",
-        ylabel=f"share of {record.trials} passkeys read out",
-        title=f"{record.checkpoint}: the key at the head of k tokens",
+        xlabel="k: distance from the key to the question (tokens)",
+        ylabel=f"share of {record.trials} passkeys recalled",
+        title=f"{record.checkpoint}: the key k tokens back; dotted: written after the question",
         every=1,
         legend=None,
     )
     with style.applied():
+        for index, label in enumerate(_schemes(record)):
+            written = record.where(scheme=label).written / record.trials
+            color = marks.look(index)["color"]
+            ax.plot(distances, written, color=color, linestyle=":", linewidth=1.0)
         ax.set_ylim(-0.05, 1.05)
     _pretrained(record.spec.context_window, ax=ax)
     frame.shared_legend(figure, rows=2)

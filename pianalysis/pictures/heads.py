@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pianalysis.evaluation.likelihood import GapLikelihood
-    from pianalysis.evaluation.passkeys import GapPasskey
+    from pianalysis.evaluation.passkeys import Passkeys
 
 
 _RANGES = {2: "L to 2L", 4: "2L to 4L", 8: "4L to 8L"}
@@ -203,12 +203,12 @@ def _scheme(label: str) -> str:
     return label.replace("linear", "PI (linear)")
 
 
-def passkey_picture(record: GapPasskey) -> Figure:
-    """Draw passkeys read out: a row a scheme, a column a distance, a line up to each k_max."""
+def passkey_picture(record: Passkeys) -> Figure:
+    """Draw passkeys recalled: a row a scheme, a column a distance, a line up to each k_max."""
     labels = list(dict.fromkeys(record.scheme))
-    distances = sorted(set(record.distance.tolist()))
+    distances = sorted(set(record.k.tolist()))
     rows = [labels.index(label) for label in record.scheme]
-    columns = np.searchsorted(distances, record.distance)
+    columns = np.searchsorted(distances, record.k)
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=1.3 + 0.3 * len(labels))
     with style.applied():
         for row, label in enumerate(labels):
@@ -218,7 +218,7 @@ def passkey_picture(record: GapPasskey) -> Figure:
         ax.scatter(
             columns,
             rows,
-            c=record.successes / record.trials,
+            c=record.recalled / record.trials,
             s=105,
             cmap="Greys",
             vmin=0.0,
@@ -228,7 +228,7 @@ def passkey_picture(record: GapPasskey) -> Figure:
             zorder=3,
         )
         centre: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
-        for column, row, count in zip(columns, rows, record.successes, strict=True):
+        for column, row, count in zip(columns, rows, record.recalled, strict=True):
             dark = count > record.trials / 2
             color = "white" if dark else style.BLACK
             ax.text(column, row, f"{count:.0f}", fontsize=7, color=color, zorder=4, **centre)
@@ -239,7 +239,7 @@ def passkey_picture(record: GapPasskey) -> Figure:
         ax.set_ylim(len(labels) - 0.2, -0.6)
         ax.set_xlabel("distance from key to question (tokens, not to scale)")
         ax.set_title(
-            f"{record.checkpoint}: passkeys read out of {record.trials:.0f}; line: up to k_max",
+            f"{record.checkpoint}: passkeys recalled of {record.trials:.0f}; line: up to k_max",
             loc="left",
         )
     inside = np.searchsorted(distances, record.spec.context_window, side="right")

@@ -105,7 +105,7 @@ def test_json_is_the_records(model, tmp_path, capsys):
     assert main.main([*alone, "--out", str(tmp_path), "--json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert body["evaluate_passkeys"]["scheme"] == ["as loaded"]
-    assert body["evaluate_passkeys"]["target"] == 512  # without a scheme: the window itself
+    assert body["evaluate_passkeys"]["limit"] == 512  # without a scheme: the window itself
 
 
 @needs_extra
@@ -170,7 +170,10 @@ def test_stored_units_are_not_measured_again(model, whole, tmp_path, monkeypatch
         (["--perplexity", "--tokens", "100000"], "text must hold at least 100000 tokens, got"),
         (["--likelihood", "--text", "nowhere"], "path must be a text file, got 'nowhere'"),
         (["--passkeys", "--distances", "0"], "distances must be an integer from 1 to 1024, got 0"),
-        (["--passkeys", "--distances", "32"], "target / distances must be at least the length"),
+        (
+            ["--passkeys", "--distances", "32"],
+            r"target / distances must be at least \\d+, the prompt's own",
+        ),
         (["--passkeys", "--trials", "0"], "trials must be an integer of at least 1, got 0"),
         (["--passkeys", "--scheme", "yarm"], "did you mean 'yarn'"),
         (["--passkeys", "--factor", "0.5"], "factor must be a finite number at least 1 "),

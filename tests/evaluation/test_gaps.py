@@ -14,7 +14,7 @@ import pianalysis as pia
 from pianalysis.checkpoints.checkpoint import open_checkpoint
 from pianalysis.evaluation import forward, passkeys
 from pianalysis.evaluation.likelihood import gap_likelihood
-from pianalysis.evaluation.passkey_prompt import Prompt, draw_key
+from pianalysis.evaluation.passkey_prompt import Prompt, draw_trial
 from pianalysis.evaluation.text import default_text, encode
 from pianalysis.pictures import heads
 
@@ -254,15 +254,17 @@ class Reader(torch.nn.Module):
 def test_passkey_is_counted_at_the_distance_asked(bos):
     case = checkpoint(Reader(reach=700), letters(bos=bos))
     found = passkeys.gap_passkey(case, distances=[300, 699, 700, 701, 5000], trials=3, fillers=1)
-    assert found.successes.tolist() == [3, 3, 3, 0, 0]
-    assert found.k_max == {"as loaded": 700}
+    assert found.recalled.tolist() == found.written.tolist() == [3, 3, 3, 0, 0]
+    assert found.nearest.tolist() == found.farthest.tolist() == found.k.tolist()
+    assert found.k_max == found.k_max_written == {"as loaded": 700}
+    assert found.k_max_interval == {"as loaded": (700, 5000)}  # 0 of 3, twice
     assert found.bos is bos
-    assert found.columns().keys() == {"scheme", "distance", "successes"}
+    assert found.gap
 
 
 def test_success_is_greedy_decoding(tiny):
     """One pass over the true answer decides as five steps through the cache would."""
-    prompt = Prompt.build(tiny.tokenizer, draw_key(0, 400, 0), 1)
+    prompt = Prompt.build(tiny.tokenizer, draw_trial(0, 400, 0).key, 1)
     given, answer = prompt.tokens[: prompt.answer_at], prompt.tokens[prompt.answer_at :]
     gap = 400 - prompt.distance
     positions = torch.arange(len(prompt.tokens))
@@ -300,21 +302,12 @@ def test_prompt_parts_are_where_they_should_be():
         assert (prompt.tokens[0] == 0) is bos
 
 
-def test_fillers_give_way_to_short_distances():
-    tokenizer = letters()
-    own = [Prompt.build(tokenizer, 7, n).distance for n in range(4)]
-    assert sorted(own) == own
-    assert passkeys._fitting(tokenizer, 7, 3, own[3] + 5).distance == own[3]
-    assert passkeys._fitting(tokenizer, 7, 3, own[3] - 1).distance == own[2]
-    assert passkeys._fitting(tokenizer, 7, 3, own[0]).distance == own[0]
-
-
 def test_passkeys_of_a_random_model_fail_and_repeat(tiny):
     asked = {"distances": [400, 1000], "trials": 2, "seed": 5, "fillers": 1, "extensions": PI}
     store = {}
     one, two = (passkeys.gap_passkey(tiny, **asked, store=s) for s in (store, None))
     assert (one.csv(), one.json()) == (two.csv(), two.json())
-    assert one.successes.tolist() == [0, 0, 0, 0]
+    assert one.recalled.tolist() == one.written.tolist() == [0, 0, 0, 0]
     assert one.k_max == {"as loaded": 0, "PI x4": 0}
     assert len(store) == 8
 
@@ -388,7 +381,7 @@ def test_a_real_model_reads_inside_its_window_and_interpolation_stretches_it():
     case = open_checkpoint("smollm2")
     window = case.spec.context_window
     found = passkeys.gap_passkey(case, distances=[64, window // 4, window + window // 2], trials=1)
-    assert found.successes.tolist() == [1, 1, 0]
+    assert found.recalled.tolist() == [1, 1, 0]
     words = encode(case.tokenizer, default_text(), 256)
     doubled = {"PI x2": pia.PositionInterpolation(case.spec, 2 * window)}
     beyond = window + window // 2

@@ -1,4 +1,4 @@
-"""Whole passkey prompts have the length asked for; k_max is the reach of what reads them."""
+"""Passkeys: recalled, written, nats a digit; each trial its own prompt; k_max is the reach."""
 
 import csv
 import json
@@ -10,9 +10,16 @@ import torch
 from tiny import checkpoint, letters, llama
 
 import pianalysis as pia
-from pianalysis.evaluation import forward
-from pianalysis.evaluation.passkey_prompt import FILLER, QUESTION, TASK, draw_key, passkey_prompt
-from pianalysis.evaluation.passkeys import _filled, passkeys, spread
+from pianalysis.evaluation import forward, passkey_trials
+from pianalysis.evaluation.passkey_prompt import (
+    FILLER,
+    QUESTION,
+    TASK,
+    Prompt,
+    draw_trial,
+)
+from pianalysis.evaluation.passkey_trials import Trials
+from pianalysis.evaluation.passkeys import gap_passkey, passkeys, spread
 
 SPEC = pia.RopeSpec(16, 10_000.0, 32)
 PI = {"PI x4": pia.PositionInterpolation(SPEC, 128)}
@@ -38,70 +45,143 @@ def words():
 
 
 class Reader(torch.nn.Module):
-    """Reads the key out wherever its first digit is at most ``reach`` tokens away, by its text."""
+    """Reads the key out wherever its first digit is at most ``reach`` positions away, by its text.
 
-    def __init__(self, reach, misses=()):
+    ``separator`` is what it goes on with; one digit of what ``misses`` counts is wrong.
+    """
+
+    def __init__(self, reach, misses=(), separator=" "):
         super().__init__()
         self.reach, self.device, self.dtype = reach, torch.device("cpu"), torch.float32
-        self.tokenizer, self.misses, self.seen = letters(), misses, []
+        self.tokenizer, self.misses, self.separator = letters(), misses, separator
+        self.texts, self.at = [], []
 
     def forward(self, input_ids, position_ids, attention_mask, use_cache, logits_to_keep):
-        ids = input_ids[0].tolist()
-        assert position_ids[0].tolist() == list(range(len(ids)))  # no gap
+        rows = zip(input_ids.tolist(), position_ids.tolist(), strict=True)
+        return SimpleNamespace(logits=torch.stack([self.read(*x, logits_to_keep) for x in rows]))
+
+    def read(self, ids, positions, keep):
         text = "".join(self.tokenizer.decode([i]) if i else "?" for i in ids)  # one letter a token
-        self.seen.append(text)
+        self.texts.append(text)
+        self.at.append(positions)
         key_at = text.index("The pass key is ") + len("The pass key is ")
-        asked_at = len(text) - logits_to_keep
-        answer = " " + text[key_at : key_at + 5] if asked_at - key_at <= self.reach else " 00000"
-        if len(self.seen) - 1 in self.misses:
-            answer = answer[:-1] + str((int(answer[-1]) + 1) % 10)  # a single wrong digit
-        logits = torch.zeros(1, len(ids), 260)
-        for i, letter in enumerate(answer):
-            logits[0, asked_at + i, self.tokenizer(letter)["input_ids"][0]] = 1.0
-        return SimpleNamespace(logits=logits[:, -logits_to_keep:])
+        asked_at = len(text) - keep
+        span = positions[asked_at] - positions[key_at]
+        digits = text[key_at : key_at + 5] if span <= self.reach else "xxxxx"
+        if len(self.texts) - 1 in self.misses:
+            digits = digits[:-1] + str((int(digits[-1]) + 1) % 10)  # a single wrong digit
+        logits = torch.zeros(keep, 260)
+        for i, letter in enumerate(self.separator + digits):
+            logits[i, self.tokenizer(letter)["input_ids"][0]] = 9.0
+        return logits
 
 
 @pytest.mark.parametrize("bos", [False, True])
 def test_k_max_is_the_reach(bos):
-    tokenizer = letters(bos=bos)
     model = Reader(reach=1050)
-    found = passkeys(checkpoint(model, tokenizer), target=3200, distances=8, trials=2)
+    found = passkeys(checkpoint(model, letters(bos=bos)), target=3200, distances=8, trials=2)
     assert found.k.tolist() == [400, 800, 1200, 1600, 2000, 2400, 2800, 3200]
-    assert (found.successes == np.where(found.achieved <= 1050, 2, 0)).all()
-    assert found.successes.tolist() == [2, 2, 2, 0, 0, 0, 0, 0]
-    assert found.k_max == {"as loaded": 1200}
-    assert found.bos is bos
-    # Prompt and answer: what the model was given is one token less, as the last is never read.
-    asked = [len(text) + 1 for text in model.seen]
-    assert asked == np.repeat(found.length, 2).tolist()
+    inside = (found.farthest <= 1050) * 2
+    assert (found.recalled >= inside).all()
+    assert found.recalled[found.nearest > 1050].sum() == 0
+    assert found.recalled[:2].tolist() == [2, 2]
+    assert found.k_max["as loaded"] in (800, 1200)
+    assert (found.bos, found.gap, found.jitter, found.limit) == (bos, False, 200, 3200)
+    assert all(at == list(range(len(at))) for at in model.at)  # no gap
+    longest = [max(len(text) for text in model.texts[i : i + 2]) + 1 for i in range(0, 16, 2)]
+    assert longest == found.length.tolist()  # the answer's last token is only predicted
+
+
+@pytest.mark.parametrize("read", ["whole", "gap"])
+def test_a_wrong_separator_is_not_a_lost_key(read):
+    """Five digits right behind a separator that the model would not have written."""
+    case = checkpoint(Reader(reach=700, separator="x"), letters())
+    if read == "gap":
+        found = gap_passkey(case, distances=[400, 600, 900], trials=3, fillers=1)
+    else:
+        found = passkeys(case, target=2000, distances=[400, 600, 900], trials=3, jitter=1)
+    assert found.recalled.tolist() == [3, 3, 0]
+    assert found.written.tolist() == [0, 0, 0]
+    assert (found.k_max, found.k_max_written) == ({"as loaded": 600}, {"as loaded": 0})
+    # One logit of 9 among 260: what the right one costs, and what it costs where x has it.
+    right = np.log1p(259 * np.exp(-9.0))
+    np.testing.assert_allclose(found.nats, [right, right, right + 9.0], rtol=1e-5)
+    np.testing.assert_allclose(found.standard_error, 0.0, atol=1e-6)
+
+
+def test_nats_are_a_mean_over_trials_with_its_error():
+    """One digit of five wrong in one trial of four: 9/5 nats more there."""
+    case = checkpoint(Reader(reach=9000, misses={2}), letters())
+    found = gap_passkey(case, distances=[900], trials=4, fillers=0)
+    right = np.log1p(259 * np.exp(-9.0))
+    each = np.array([right, right, right + 9.0 / 5.0, right])
+    assert (found.recalled[0], found.written[0]) == (3, 3)
+    assert found.nats[0] == pytest.approx(each.mean(), rel=1e-5)
+    assert found.standard_error[0] == pytest.approx(each.std(ddof=1) / 2.0, rel=1e-5)
+    alone = gap_passkey(case, distances=[900], trials=1)
+    assert alone.standard_error.tolist() == [0.0]
+
+
+def test_separators_are_told_from_digits():
+    """A tokenizer of one token a letter writes a space first; one of words has no separator."""
+    apart, joined = (Prompt.build(t, 12345, 0) for t in (letters(), words()))
+    assert (apart.digits_at - apart.answer_at, len(apart.tokens) - apart.digits_at) == (1, 5)
+    assert joined.digits_at == joined.answer_at == len(joined.tokens) - 1
+
+
+def plan(tokenizer=None, **changes):
+    given = {"seed": 0, "jitter": 100, "fillers": 5, "limit": 5000, "gap": True} | changes
+    return Trials(tokenizer or letters(), **given)
+
+
+@pytest.mark.parametrize("gap", [True, False])
+def test_each_trial_draws_its_fillers_and_its_distance(gap):
+    trials = [plan(gap=gap).plan(3000, n) for n in range(40)]
+    distances = [trial.distance for trial in trials]
+    short = 0 if gap else len(FILLER) + 1  # a whole prompt falls short by less than one filler
+    assert 3000 - 100 - short < min(distances) < 3000 - 90
+    assert 2990 - short < max(distances) <= 3000
+    starts = {trial.prompt.key_at for trial in trials}
+    assert len(starts) == 5
+    assert min(np.diff(sorted(starts))) >= len(FILLER)
+    again = [plan(gap=gap).plan(3000, n) for n in range(40)]
+    assert trials == again
+    other = plan(gap=gap, seed=1).plan(3000, 0)
+    assert other.prompt.tokens != trials[0].prompt.tokens
+    if gap:  # of one length, so that they share a pass
+        assert len({len(trial.prompt.tokens) for trial in trials}) == 1
+
+
+@pytest.mark.parametrize("gap", [True, False])
+def test_no_position_leaves_the_window(gap):
+    """At k = L' the longest distances end where the answer's last token stands at L' - 1."""
+    ends = []
+    for n in range(40):
+        trial = plan(gap=gap, limit=3000, jitter=1).plan(3000, n)
+        ends.append(len(trial.prompt.tokens) - 1 + trial.gap)
+    assert max(ends) <= 2999
+    assert max(ends) == 2999 if gap else max(ends) > 2999 - len(FILLER)
+
+
+def test_a_distance_exact_to_the_token():
+    for k in (700, 701, 2999):
+        trial = plan(jitter=1).plan(k, 0)
+        at = forward.positions(len(trial.prompt.tokens), trial.prompt.rest_at, trial.gap)
+        assert at[trial.prompt.answer_at - 1] - at[trial.prompt.key_at] == k
+    bare = Prompt.build(letters(), 7, 0).distance
+    near = plan(jitter=1000).plan(bare + 40, 0)  # no filler fits, and hardly a jitter
+    assert bare <= near.distance <= bare + 40
 
 
 @pytest.mark.parametrize("tokenizer", [letters(), letters(bos=True), words()])
-def test_lengths_are_the_longest_that_fit(tokenizer):
-    for k in (500, 501, 777, 1000, 4321):
-        prompt, fillers = _filled(tokenizer, 90210, k)
-        text = passkey_prompt(0, fillers, 90210)
-        start = len(tokenizer("")["input_ids"])
-        length = len(tokenizer(f"{text} 90210", add_special_tokens=False)["input_ids"]) + start
-        longer = passkey_prompt(0, fillers + 1, 90210)
-        beyond = len(tokenizer(f"{longer} 90210", add_special_tokens=False)["input_ids"]) + start
-        assert len(prompt.tokens) == length <= k < beyond
-        before = text[: text.index("90210")]
-        answer = len(prompt.tokens) - prompt.answer_at
-        key_at = start + len(tokenizer(before.rstrip(), add_special_tokens=False)["input_ids"])
-        key_at += len(before) - len(before.rstrip()) if answer == 6 else 0  # a space is a letter
-        assert prompt.distance == length - answer - 1 - key_at
-
-
-def test_every_length_is_the_longest_that_fits():
-    tokenizer = words()
-    bare = len(tokenizer(f"{passkey_prompt(0, 0, 12345)} 12345")["input_ids"])
-    previous = -1
-    for k in range(bare, bare + 100):
-        prompt, fillers = _filled(tokenizer, 12345, k)
-        assert k - 24 < len(prompt.tokens) <= k
-        assert fillers in (previous, previous + 1) or previous == -1
-        previous = fillers
+def test_whole_prompts_have_the_most_fillers_that_fit(tokenizer):
+    for k in (300, 301, 777, 1000):
+        trial = plan(tokenizer, gap=False, jitter=1, fillers=0).plan(k, 0)
+        key = draw_trial(0, k, 0).key
+        own = [Prompt.build(tokenizer, key, n).distance for n in range(60)]
+        after = own.index(trial.distance)
+        assert own[after] <= k < own[after + 1]
+        assert trial.gap == 0
 
 
 class Uneven:
@@ -126,15 +206,47 @@ class Uneven:
 def test_fillers_of_uneven_length_still_fill_and_fit(more):
     tokenizer = Uneven(more)
 
-    def length(fillers):
-        return len(tokenizer(f"{passkey_prompt(0, fillers, 12345)} 12345")["input_ids"])
+    own = [Prompt.build(tokenizer, 12345, n).distance for n in range(90)]
+    assert own[3] - own[2] == own[2] - own[1] + more
+    trials = plan(tokenizer, gap=False, jitter=1, fillers=0)
+    for k in range(400, 1400, 23):
+        prompt = trials._filled(12345, 0, k)
+        fillers = own.index(prompt.distance)
+        assert own[fillers] <= k < own[fillers + 1]
 
-    assert length(3) - length(2) == length(2) - length(1) + more
-    for k in range(400, 1500, 7):
-        prompt, fillers = _filled(tokenizer, 12345, k)
-        assert length(fillers) == len(prompt.tokens) <= k < length(fillers + 1)
-    for k in (length(30), length(30) - 1):
-        assert _filled(tokenizer, 12345, k)[1] == (30 if k == length(30) else 29)
+
+def test_trials_share_a_pass_and_are_each_the_same_alone(tiny, monkeypatch):
+    """Positions differ within a batch; every trial reads what it would read by itself."""
+    asked = {"distances": [600, 1500], "trials": 7, "jitter": 90}
+    sizes, run = [], forward.Beginning.logits
+
+    def counted(self, checkpoint, texts, positions, keep):
+        sizes.append(len(texts))
+        return run(self, checkpoint, texts, positions, keep)
+
+    monkeypatch.setattr(forward.Beginning, "logits", counted)
+    together = gap_passkey(tiny, **asked)
+    assert sum(sizes) == 14
+    assert max(sizes) == 5
+    monkeypatch.setattr(passkey_trials, "MOST_TOKENS", 1)
+    alone = gap_passkey(tiny, **asked)
+    np.testing.assert_allclose(together.nats, alone.nats, rtol=1e-4)
+    assert together.nearest.tolist() == alone.nearest.tolist()
+    assert set(sizes[-14:]) == {1}
+
+
+def test_a_group_is_measured_whole(tiny):
+    """Who else is in a batch changes last digits: a run stopped anywhere ends in the same bytes."""
+    asked = {"distances": [600], "trials": 5, "jitter": 90}
+    store = {}
+    first = gap_passkey(tiny, **asked, store=store)
+    for key in list(store)[1:4]:
+        del store[key]
+    again = gap_passkey(tiny, **asked, store=store)
+    assert first.csv() == again.csv()
+    assert len(store) == 5
+    fewer = gap_passkey(tiny, **asked | {"distances": [600, 900]}, store=store)
+    assert fewer.nats[0] == first.nats[0]
 
 
 def test_twenty_percent_decides():
@@ -143,8 +255,9 @@ def test_twenty_percent_decides():
     case = checkpoint(Reader(reach=10_000, misses=misses), letters())
     found = passkeys(case, target=2000, distances=4)
     assert found.trials == 10
-    assert found.successes.tolist() == [10, 2, 1, 10]
+    assert found.recalled.tolist() == [10, 2, 1, 10]
     assert found.k_max == {"as loaded": 1000}
+    assert found.k_max_interval == {"as loaded": (500, 2000)}  # 1 of 10 leaves room
 
 
 def test_the_papers_distances(root):
@@ -163,7 +276,7 @@ def test_the_papers_distances(root):
 
 
 def test_one_pass_is_greedy_decoding(tiny):
-    prompt, _ = _filled(tiny.tokenizer, draw_key(0, 600, 0), 600)
+    prompt = plan(gap=False, jitter=1, fillers=0).plan(700, 0).prompt
     given = prompt.tokens[: prompt.answer_at]
     with torch.inference_mode():
         written = tiny.model.generate(
@@ -180,19 +293,24 @@ def test_units_are_known_again_and_bytes_repeat(tiny, monkeypatch):
     store = {}
     first = passkeys(tiny, **asked, store=store)
     assert len(store) == 8
-    assert first.successes.tolist() == [0] * 4
+    assert first.recalled.tolist() == [0] * 4
     assert first.k_max == {"as loaded": 0, "PI x4": 0}
-    assert first.csv().startswith("scheme,k,fillers,length,achieved,successes\n")
-    monkeypatch.setattr(forward, "logits", None)
+    columns = "scheme,k,nearest,farthest,length,recalled,written,nats,standard_error"
+    assert first.csv().startswith(columns + "\n")
+    monkeypatch.setattr(forward.Beginning, "logits", None)
     second = passkeys(tiny, **asked, store=json.loads(json.dumps(store)))
     assert (first.csv(), first.json()) == (second.csv(), second.json())
-    with pytest.raises(TypeError, match="not callable"):
-        passkeys(tiny, **asked | {"seed": 6}, store=store)
+    for change in ({"seed": 6}, {"jitter": 7}, {"fillers": 4}, {"distances": [400]}):
+        with pytest.raises(TypeError, match="not callable"):
+            passkeys(tiny, **asked | change, store=store)
 
 
 def test_refusals(tiny):
-    with pytest.raises(ValueError, match=r"its answer, \d+ tokens, got 100"):
-        passkeys(tiny, target=3200, distances=32)
+    with pytest.raises(
+        ValueError,
+        match=r"target / distances must be at least \d+, the prompt's own without filler, got 50",
+    ):
+        passkeys(tiny, target=3200, distances=64)
     with pytest.raises(ValueError, match="target must be an integer from 1 to 16777216, got 0"):
         passkeys(tiny, target=0)
     with pytest.raises(ValueError, match="distances must be an integer from 1 to 8, got 32"):

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 
+import numpy as np
 import pytest
 from tiny import letters
 
@@ -102,9 +103,14 @@ def test_k_max_refusals(distances, rates, message):
 
 
 def test_keys_are_spread_and_repeat():
-    keys = [passkey_prompt.draw_key(0, 100, trial) for trial in range(1000)]
-    assert keys == [passkey_prompt.draw_key(0, 100, trial) for trial in range(1000)]
+    drawn = [passkey_prompt.draw_trial(0, 100, trial) for trial in range(1000)]
+    assert drawn == [passkey_prompt.draw_trial(0, 100, trial) for trial in range(1000)]
+    keys = [draw.key for draw in drawn]
     assert len(set(keys)) > 980
     assert 45_000 < sum(keys) / 1000 < 55_000
     assert 0 <= min(keys) <= 2_000 < 98_000 <= max(keys) <= 99_999
-    assert keys[0] not in {passkey_prompt.draw_key(1, 100, 0), passkey_prompt.draw_key(0, 101, 0)}
+    others = [passkey_prompt.draw_trial(1, 100, 0), passkey_prompt.draw_trial(0, 101, 0)]
+    assert keys[0] not in {draw.key for draw in others}
+    shares = np.array([(draw.before, draw.short) for draw in drawn])
+    assert 0 <= shares.min() < 0.01 < 0.99 < shares.max() < 1
+    assert abs(np.corrcoef(shares.T)[0, 1]) < 0.1

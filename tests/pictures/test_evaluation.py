@@ -52,24 +52,35 @@ def test_perplexity_by_window():
 def test_passkeys_by_length():
     record = Passkeys(
         **ABOUT,
-        target=1024,
+        gap=False,
+        limit=1024,
         seed=0,
         trials=4,
+        jitter=1,
+        fillers=5,
         bos=False,
         k_max={"as loaded": 512, "yarn x2": 1024},
+        k_max_interval={"as loaded": (512, 512), "yarn x2": (512, 1024)},
+        k_max_written={"as loaded": 512, "yarn x2": 512},
+        k_max_written_interval={"as loaded": (512, 512), "yarn x2": (512, 1024)},
         scheme=SCHEMES,
         k=np.array([512, 1024] * 2),
-        fillers=np.ones(4, dtype=int),
+        nearest=np.array([480, 980] * 2),
+        farthest=np.array([500, 990] * 2),
         length=np.array([500, 1000] * 2),
-        achieved=np.array([480, 980] * 2),
-        successes=np.array([4, 0, 3, 2]),
+        recalled=np.array([4, 0, 3, 2]),
+        written=np.array([3, 0, 3, 0]),
+        nats=np.ones(4),
+        standard_error=np.ones(4),
     )
     figure = evaluation.whole_passkey_picture(record)
-    loaded, yarn, _ = figure.axes[0].lines
+    loaded, yarn, *written, _ = figure.axes[0].lines
     assert loaded.get_xydata().tolist() == [[512, 1.0], [1024, 0.0]]
     assert yarn.get_ydata().tolist() == [0.75, 0.5]
+    assert [line.get_ydata().tolist() for line in written] == [[0.75, 0.0], [0.75, 0.0]]
+    assert [line.get_color() for line in written] == [loaded.get_color(), yarn.get_color()]
     assert labels(figure)[:2] == ["as loaded, k_max 512", "yarn x2, k_max 1024"]
-    assert figure.axes[0].get_ylabel() == "share of 4 passkeys read out"
+    assert figure.axes[0].get_ylabel() == "share of 4 passkeys recalled"
 
 
 def test_accuracy_with_its_error():
