@@ -292,6 +292,24 @@ FAULTS = {
         "WARMUP_START = 0.0",
         "finetune/test_corpus.py",
     ),
+    "no sequence at the edge": (
+        "finetune/reach.py",
+        "    if part < 0:\n        return largest\n",
+        "",
+        "finetune/test_reach.py",
+    ),
+    "gaps that are not stratified": (
+        "finetune/reach.py",
+        "int((part + drawn) / (BLOCK - edge) * (largest + 1))",
+        "int(drawn * (largest + 1))",
+        "finetune/test_reach.py",
+    ),
+    "a held-out file among the training text": (
+        "finetune/corpus.py",
+        "sources.pop(HELD_OUT_SOURCE)",
+        "sources[HELD_OUT_SOURCE]",
+        "finetune/test_texts.py",
+    ),
     "gaps short of the target": (
         "finetune/corpus.py",
         "rng.integers(target - length + 1)",
@@ -310,10 +328,34 @@ FAULTS = {
         'total, count = ("sum_of_means", "windows")',
         "evaluation/test_perplexity.py",
     ),
+    "a recalled key must have its separator": (
+        "evaluation/passkey_trials.py",
+        "all(right[digits:])",
+        "all(right)",
+        "evaluation/test_passkeys.py",
+    ),
+    "every trial at k itself": (
+        "evaluation/passkey_trials.py",
+        "distance = farthest - int(drawn.short * room)",
+        "distance = farthest",
+        "evaluation/test_passkeys.py",
+    ),
+    "an answer beyond the window": (
+        "evaluation/passkey_trials.py",
+        "self.limit - 1 - bare.key_at - answer",
+        "self.limit - bare.key_at - answer",
+        "evaluation/test_passkeys.py",
+    ),
+    "the prior of k_max left out": (
+        "evaluation/reach.py",
+        "betainc(seen + 0.5, trials - seen + 0.5, RULE)",
+        "betainc(seen + 1.0, trials - seen + 1.0, RULE)",
+        "evaluation/test_reach.py",
+    ),
     "prompt longer than k": (
-        "evaluation/passkeys.py",
-        "while len(prompt.tokens) > k:",
-        "while len(prompt.tokens) > k + 40:",
+        "evaluation/passkey_trials.py",
+        "while prompt.distance > distance:",
+        "while prompt.distance > distance + 40:",
         "evaluation/test_passkeys.py",
     ),
     "attention counted twice": (

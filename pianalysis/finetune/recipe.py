@@ -15,6 +15,7 @@ from typing import Any
 from pianalysis import checks
 from pianalysis.extension import Extension
 from pianalysis.extension.named import COMPARABLE, comparable_extensions
+from pianalysis.finetune.reach import edge_count
 from pianalysis.planning.published import WARMUP_START, WARMUP_STEPS, schedule
 from pianalysis.rope.spec import LARGEST_WINDOW, RopeSpec
 
@@ -47,6 +48,9 @@ class Recipe:
     gap : bool
         Leave out positions in the middle of each sequence (PoSE, arXiv:2309.10400), so that short
         sequences hold the distances of long ones.
+    edge_share : float, optional
+        With gaps: the share of the sequences whose gap reaches the target, the others stratified
+        (``finetune.reach``), a multiple of 1/32. Unless given, each gap is uniform by itself.
     recall_share : float
         Share of the sequences that state a code early and ask for it late, 0 to 1.
     seed : int
@@ -78,6 +82,7 @@ class Recipe:
     micro_batch: int = 1
     learning_rate: float | None = None
     gap: bool = False
+    edge_share: float | None = None
     recall_share: float = 0.0
     seed: int = 0
     dtype: str = "auto"
@@ -104,6 +109,10 @@ class Recipe:
         for name in ("gap", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if self.edge_share is not None:
+            edge_count(self.edge_share)
+            if not self.gap:
+                raise ValueError(f"edge_share must go with gaps, got {self.edge_share} without")
         if self.gap and length == self.target:
             raise ValueError(
                 f"sequence_length must be below target {self.target} with gaps, got {length}"

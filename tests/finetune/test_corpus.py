@@ -14,8 +14,9 @@ import pianalysis as pia
 from pianalysis.evaluation.passkey_prompt import FILLER, QUESTION, TASK, passkey_lines
 from pianalysis.evaluation.text import default_text
 from pianalysis.finetune import corpus as corpora
-from pianalysis.finetune.corpus import Sequences, gap_positions, pack, plays, recall_document
+from pianalysis.finetune.corpus import Sequences, gap_positions, pack, recall_document
 from pianalysis.finetune.recipe import Recipe
+from pianalysis.finetune.texts import plays
 
 TEXT = "It was a dark and stormy night; the rain fell in torrents. " * 60
 

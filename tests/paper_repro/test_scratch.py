@@ -14,7 +14,8 @@ from paper_repro.scratch import __main__ as command
 from paper_repro.scratch import penalty, reading, training
 from paper_repro.scratch.training import Setting, train
 from pianalysis.evaluation.text import encode
-from pianalysis.finetune.corpus import HELD_OUT, plays
+from pianalysis.finetune.corpus import HELD_OUT
+from pianalysis.finetune.texts import plays
 from pianalysis.heads import open_checkpoint, visit_layers
 
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 40
