@@ -186,12 +186,35 @@ def _read(
 
 def _loss(model: Any, tokens: list[int], scored: int) -> float:
     """Return the summed loss (nats) of the last ``scored`` tokens; the last is only predicted."""
+    return sum(float(block.sum()) for block in _blocks(model, tokens, scored))
+
+
+def token_losses(model: Any, tokens: Sequence[int], scored: int) -> FloatArray:
+    """Return the loss (nats) of each of the last ``scored`` tokens, all read in one pass.
+
+    Parameters
+    ----------
+    model : transformers model
+    tokens : sequence of int
+        All but the last are read; the last is only predicted.
+    scored : int
+        From 1 to one less than there are tokens.
+
+    Returns
+    -------
+    float64 (scored,).
+    """
+    scored = checks.whole("scored", scored, at_most=len(tokens) - 1)
+    return np.concatenate([b.cpu().numpy() for b in _blocks(model, list(tokens), scored)])
+
+
+def _blocks(model: Any, tokens: list[int], scored: int) -> Iterator[torch.Tensor]:
+    """Yield the losses of the last ``scored`` tokens, float64, as many as fit one block."""
     device = device_of(model)
     ids = torch.tensor([tokens[:-1]], device=device)
     following = torch.tensor(tokens[1:], device=device)
     rows = torch.arange(len(tokens) - 1 - scored, len(tokens) - 1, device=device)
     block = max(1, MOST_LOGITS // model.config.get_text_config().vocab_size)
-    total = 0.0
     with torch.inference_mode():
         read = model.base_model(input_ids=ids, use_cache=False)
         with _answering(model.base_model, read):
@@ -200,8 +223,7 @@ def _loss(model: Any, tokens: list[int], scored: int) -> float:
                 losses = torch.nn.functional.cross_entropy(
                     logits.float(), following[some], reduction="none"
                 )
-                total += float(losses.double().sum())
-    return total
+                yield losses.double()
 
 
 @contextmanager
