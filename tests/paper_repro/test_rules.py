@@ -1,0 +1,117 @@
+"""Each rule of the experiment's verdicts gives every outcome it can, on rows made up for it."""
+
+import numpy as np
+import pytest
+
+from paper_repro.small_scale import rules
+from paper_repro.small_scale.rules import IN_PART, NO, OPEN, YES
+
+L, TARGET = 8192, 32768
+GRID = [TARGET * i // 16 for i in range(1, 17)]
+
+
+def rows(recalled, trials=10, nats=None, written=None):
+    """One row a distance; ``recalled`` is a list, or a function of k."""
+    counts = [recalled(k) for k in GRID] if callable(recalled) else recalled
+    cost = [5.0 * (1 - n / trials) for n in counts] if nats is None else nats
+    said = counts if written is None else written
+    return [
+        {"k": k, "recalled": n, "written": w, "trials": trials, "nats": c, "standard_error": 0.01}
+        for k, n, w, c in zip(GRID, counts, said, cost, strict=True)
+    ]
+
+
+def upto(edge, trials=10):
+    return rows(lambda k: trials if k <= edge else 0, trials)
+
+
+def test_reaches_the_target():
+    assert rules.reaches(upto(TARGET), TARGET).verdict == YES
+    assert rules.reaches(upto(14336), TARGET).verdict == NO
+    # One key of ten at the last distance: seen as lost, but that is not sure.
+    last = rules.reaches(rows([10] * 15 + [1]), TARGET)
+    assert (last.verdict, last.numbers) == (OPEN, "k_max 30720 (30720 to 32768)")
+    # Two of ten: the rule counts it, and its rate is not sure either.
+    assert rules.reaches(rows([10] * 15 + [2]), TARGET).verdict == OPEN
+    # A hole on the way ends k_max whatever comes after it.
+    assert rules.reaches(rows([10] * 8 + [0, 0] + [10] * 6), TARGET).verdict == NO
+
+
+def test_it_is_the_key_that_counts_and_not_the_separator():
+    read = rows([10] * 16, written=[0] * 16)
+    assert rules.reaches(read, TARGET).verdict == YES
+    assert (rules.reach(read).k_max, rules.reach(read, "written").k_max) == (TARGET, 0)
+
+
+def test_stays_near_the_old_window():
+    assert rules.stays_near(upto(L), L).verdict == YES
+    assert rules.stays_near(upto(12288), L).verdict == NO
+    assert rules.stays_near(upto(14336), L).verdict == NO
+    edge = rules.stays_near(upto(10240), L)  # 0 of 10 at one distance leaves 3.5%
+    assert (edge.verdict, edge.numbers) == (OPEN, "k_max 10240 (10240 to 12288)")
+
+
+def test_falls():
+    found = rules.falls(upto(14336), L, TARGET)
+    assert found.verdict == YES
+    assert "100% (94% to 100%) up to 8192, 0% (0% to 6%) beyond 24576" in found.numbers
+    assert "+5.00 ± 0.00 nats a digit" in found.numbers
+    assert rules.falls(upto(TARGET), L, TARGET).verdict == NO
+    same = [0.1, 0.2] * 8
+    rarer = rules.falls(rows(lambda k: 10 if k <= L else 2, nats=same), L, TARGET)
+    assert rarer.verdict == IN_PART
+    assert rarer.numbers.startswith("recalled less often: yes, digits cost more: no; ")
+    dearer = rules.falls(rows([10] * 16, nats=[0.01 * i**2 for i in range(16)]), L, TARGET)
+    assert dearer.verdict == IN_PART
+    assert dearer.numbers.startswith("recalled less often: no, digits cost more: yes; ")
+    with pytest.raises(ValueError, match="rows must hold distances up to L, got none"):
+        rules.falls(rows([10] * 16)[8:], L, TARGET)
+
+
+def blocks(nats):
+    return [{"block": i, "nats": value} for i, value in enumerate(nats)]
+
+
+def test_better_than_the_original():
+    rng = np.random.default_rng(0)
+    original = 3.0 + rng.normal(size=16)  # blocks differ by far more than the models do
+    for shift, verdict in ((-0.05, YES), (0.05, NO), (0.0, OPEN)):
+        after = original + shift + 0.02 * rng.normal(size=16)
+        found = rules.better(blocks(after), blocks(original), "better than the original")
+        assert found.verdict == verdict, found
+        expected = np.mean(after - original)
+        assert f"{expected:+.4f} ± " in found.numbers
+        assert f"perplexity {np.exp(original.mean()):.2f} to " in found.numbers
+    with pytest.raises(ValueError, match="rows must be of the same blocks"):
+        rules.better(blocks(original), blocks(original[:-1]), "")
+
+
+def test_parts_are_named_where_they_differ():
+    yes, no = rules.Finding("", YES, "a"), rules.Finding("", NO, "b")
+    assert rules.together("s", {"seed 0": yes, "seed 1": yes}).verdict == YES
+    mixed = rules.together("s", {"seed 0": yes, "seed 1": no})
+    assert (mixed.verdict, mixed.numbers) == (IN_PART, "seed 0: yes, a; seed 1: no, b")
+    with pytest.raises(ValueError, match="parts must hold at least one finding"):
+        rules.together("s", {})
+
+
+def test_table_4_is_judged_at_the_last_two_readings_of_every_seed():
+    read = {}
+    for seed in (0, 1):
+        for step, edge in ((600, 4096), (800, TARGET), (1000, TARGET)):
+            read["linear", seed, step] = upto(edge)
+            read["default", seed, step] = upto(L)
+    verdicts = [finding.verdict for finding in rules.table4(read, L, TARGET)]
+    assert verdicts == [YES, NO, YES, YES, NO]
+    read["linear", 1, 800] = upto(28672)
+    first = rules.table4(read, L, TARGET)[0]
+    assert first.verdict == IN_PART
+    assert "seed 1 step 800: no, k_max 28672" in first.numbers
+    assert "step 600" not in first.numbers
+
+
+def test_two_protocols_are_not_mixed():
+    with pytest.raises(ValueError, match="rows must be of one number of trials, got"):
+        rules.reach(rows([5] * 16)[:8] + rows([5] * 16, trials=5)[8:])
+    with pytest.raises(ValueError, match="rows must be of one number of trials, got"):
+        rules.reach([])
