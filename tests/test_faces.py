@@ -39,7 +39,11 @@ def test_every_public_name_is_there():
 
 
 @pytest.mark.parametrize(
-    "module", ["pianalysis", "pianalysis.finetune", "paper_repro", "paper_repro.scratch"]
+    "module",
+    [
+        *("pianalysis", "pianalysis.finetune"),
+        *("paper_repro", "paper_repro.scratch", "paper_repro.small_scale"),
+    ],
 )
 def test_modules_that_run(module):
     done = subprocess.run(

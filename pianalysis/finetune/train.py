@@ -55,6 +55,7 @@ def finetune(
     *,
     corpus: Callable[[Any], Corpus] = default_corpus,
     save_at: Sequence[int] = (),
+    until: int | None = None,
     original_length: int | None = None,
 ) -> FineTuning:
     """Fine-tune a model under an extension scheme; a run that was stopped goes on.
@@ -73,12 +74,15 @@ def finetune(
     save_at : sequence of int
         Steps whose checkpoint is kept, 0 for the scheme without training; the last is always
         saved. A stopped run goes on from the latest.
+    until : int, optional
+        Stop at this step, saved as the last is; another call goes on. The steps do not depend on
+        where a run was stopped.
     original_length : int, optional
         The pretrained window, where the config does not hold it.
 
     Returns
     -------
-    FineTuning. Also written to ``record.csv`` and ``record.json``.
+    FineTuning, of the steps so far. Also written to ``record.csv`` and ``record.json``.
 
     Raises
     ------
@@ -97,12 +101,15 @@ def finetune(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     steps = sorted({checks.whole("save_at", s, at_least=0, at_most=recipe.steps) for s in save_at})
+    end = recipe.steps
+    if until is not None:
+        end = checks.whole("until", until, at_most=recipe.steps)
     with settings.contained(_threads(folder)):
         arguments = settings.arguments(recipe, folder)
         prepared = prepare(source, recipe, original_length=original_length)
         sequences = Sequences(corpus(prepared.tokenizer), recipe)
         with alone(folder, wait=False) if arguments.should_save else nullcontext():
-            run = _Run(folder, recipe, prepared, sequences, [*steps, recipe.steps])
+            run = _Run(folder, recipe, prepared, sequences, [*steps, end], end)
             run.check_identity(writes=arguments.should_save)
             run.train(arguments)
             record = run.record(arguments)
@@ -123,7 +130,9 @@ class _Run:
         prepared: Prepared,
         sequences: Sequences,
         save_at: Sequence[int],
+        end: int,
     ) -> None:
+        self.end = end
         self.folder, self.recipe, self.prepared = folder, recipe, prepared
         self.sequences, self.save_at = sequences, frozenset(save_at)
         self.begin = resumable_step(folder) or 0
@@ -161,10 +170,10 @@ class _Run:
         if arguments.should_save:
             for name in (LOG, TIMES):
                 cut(self.folder / name, self.begin)
-        if self.begin == self.recipe.steps:
+        if self.begin >= self.end:
             return
         arguments.learning_rate = self.recipe.peak_rate(self.parameters)
-        arguments.max_steps = self.recipe.steps - self.begin
+        arguments.max_steps = self.end - self.begin
         model = self.prepared.model
         if arguments.world_size > 1:
             model = shard(model, arguments.world_size)

@@ -184,6 +184,23 @@ def test_killed_and_resumed_is_the_same_to_the_last_byte(run, killed, tmp_path):
     assert (again.loss == straight.loss).all()
 
 
+def test_a_run_in_parts_is_the_same_to_the_last_byte(run, tmp_path):
+    """Stopped at steps 2 and 4 by order; each part leaves a checkpoint and a record so far."""
+    plan = recipe()
+    whole = run(plan, tmp_path / "whole")
+    for until in (2, 4):
+        part = run(plan, save_at=(0,), until=until)
+        assert part.step.tolist() == list(range(1, until + 1))
+        assert part.loss.tolist() == whole.loss[:until].tolist()
+        assert (tmp_path / "run" / f"step-{until:06d}").is_dir()
+    assert run(plan, until=3).step.tolist() == [1, 2, 3, 4]  # what is done stays
+    assert run(plan).csv() == whole.csv()
+    last = "step-000006/model.safetensors"
+    assert (tmp_path / "run" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+    with pytest.raises(ValueError, match="until must be an integer from 1 to 6, got 7"):
+        run(plan, until=7)
+
+
 def test_saving_changes_nothing(run, tmp_path):
     often = run(recipe(), tmp_path / "often", save_at=range(6))
     assert (often.loss == run(recipe(), tmp_path / "once").loss).all()

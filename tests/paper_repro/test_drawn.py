@@ -1,0 +1,174 @@
+"""The tables and pictures of the experiment, from readings made up: what is drawn is the data."""
+
+import numpy as np
+import pytest
+
+from paper_repro.small_scale import drawn, tables
+from paper_repro.small_scale.plan import Case, Reading
+from pianalysis.bounds.interpolation import FORMS
+from pianalysis.finetune.reach import coverage
+from pianalysis.pictures import frame
+
+L = 8192
+GRID = [L * i // 4 for i in range(1, 17)]
+STEPS = (0, 200, 400)
+CASES = (
+    *(Case(scheme, 4, seed, 400) for scheme in ("linear", "default") for seed in (0, 1)),
+    Case("yarn", 4, 0, 200),  # less training: in no picture of step 400
+    Case("default", 2, 0, 400),
+)
+
+
+def passkeys(case, step):
+    edge = case.factor * L if case.scheme == "linear" and step else 10240
+    return [
+        {
+            **{"k": k, "nearest": k - 100, "farthest": k, "recalled": 5 * (k <= edge)},
+            **{"written": 4 * (k <= edge), "nats": 0.1 if k <= edge else 3.0 + case.seed},
+            **{"standard_error": 0.05, "trials": 5},
+        }
+        for k in GRID
+        if k <= case.factor * L
+    ]
+
+
+def gaps(case, step):
+    return [
+        {"text": text, "gap": r - 1024, "reach": r, "nats": 3.0 + 0.1 * step / 400 + case.seed}
+        | {"standard_error": 0.2}
+        for text in ("play", "source")
+        for r in (1024, L, 4 * L)
+    ]
+
+
+def windows(case, step):
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=16)
+    return [
+        {"text": text, "window": w, "block": b, "nats": base[b] - 0.1 * (w == 2 * L) * (step > 0)}
+        for text in ("play", "source")
+        for w in (L, 2 * L)
+        for b in range(16)
+    ]
+
+
+def heads(case, step):
+    value = {f"{form}_ratio": 0.1 * (1 + i) for i, form in enumerate(FORMS)} | {"found_ratio": 1.2}
+    return [{"quantity": name, "value": number} for name, number in value.items()]
+
+
+@pytest.fixture(scope="module")
+def made():
+    read = {}
+    for case in CASES:
+        for step in [s for s in STEPS if s <= case.steps]:
+            read[case, step, Reading("passkeys", (16, 5))] = passkeys(case, step)
+            read[case, step, Reading("gaps")] = gaps(case, step)
+            if case.scheme != "yarn":
+                read[case, step, Reading("windows", (L, 2 * L))] = windows(case, step)
+                read[case, step, Reading("heads", (1024,))] = heads(case, step)
+            if step:
+                read[case, step, Reading("loss")] = [{"at": step, "loss": 4.0}]
+    return tables.tables("full", L, read)
+
+
+def labels(figure):
+    legends = [*figure.legends, *(a.get_legend() for a in figure.axes if a.get_legend())]
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
+
+
+def line(ax, index):
+    return ax.containers[index].lines[0]
+
+
+def marked(ax):
+    """Places of the vertical dashed lines, all inside the picture."""
+    places = [x.get_xdata()[0] for x in ax.lines if len(set(x.get_xdata())) == 1]
+    low, high = ax.get_xlim()
+    assert all(low < place < high for place in places)
+    return places
+
+
+def test_tables_hold_every_reading(made):
+    assert set(made) == {"passkeys", "reach", "gaps", "windows", "heads", "loss"}
+    one = made["reach"].only(scheme="linear", factor=4.0, seed=1.0, step=400.0)
+    assert (one["k_max"], one["low"], one["high"], one["trials"]) == (4 * L, 4 * L, 4 * L, 5)
+    assert one["written"] == 4 * L
+    lost = made["reach"].only(scheme="default", factor=4.0, seed=0.0, step=400.0)
+    assert (lost["k_max"], lost["low"]) == (10240, 10240)
+    assert lost["high"] > 10240
+    assert made["windows"].window == L
+    assert set(made["windows"].tokens) == {L, 2 * L}
+    assert made["loss"].only(scheme="yarn", seed=0.0)["step"] == 200
+    assert made["passkeys"].csv().startswith("scheme,factor,seed,step,k,nearest,farthest,")
+
+
+def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
+    figure = drawn.reached(made["reach"], 4)
+    (ax,) = figure.axes
+    names = ["PI, seed 0", "PI, seed 1", "FT, seed 0", "FT, seed 1", "YaRN, seed 0"]
+    assert labels(figure) == names
+    assert line(ax, 0).get_xydata().tolist() == [[0, 10240], [200, 4 * L], [400, 4 * L]]
+    (bars,) = ax.containers[2].lines[2]
+    low, high = bars.get_segments()[-1][:, 1]
+    assert (low, high) == (10240, made["reach"].where(scheme="default", step=400.0).high[0])
+    assert ax.get_title(loc="left").startswith(
+        "k_max after 400 steps: PI 32768 and 32768; FT 10240"
+    )
+    assert "95% interval" in ax.get_ylabel()
+    levels = [x.get_ydata()[0] for x in ax.lines if len(set(x.get_ydata())) == 1]
+    assert {L, 4 * L} <= set(levels)
+    assert ax.get_ylim()[1] > 4 * L
+
+
+def test_digits_against_distance_of_equal_training_only(made):
+    figure = drawn.digits(made["passkeys"], 4, 400)
+    (ax,) = figure.axes
+    assert labels(figure) == ["PI, seed 0", "PI, seed 1", "FT, seed 0", "FT, seed 1"]
+    assert line(ax, 3).get_ydata()[-1] == 4.0
+    assert line(ax, 0).get_xdata().tolist() == GRID
+    (bars,) = ax.containers[0].lines[2]
+    np.testing.assert_allclose(bars.get_segments()[0][:, 1], [0.05, 0.15])
+    assert marked(ax) == [L, 4 * L]
+    assert "PI 0.10 and 0.10; FT 3.00 and 4.00 nats" in ax.get_title(loc="left")
+    assert line(ax, 0).get_linestyle() != line(ax, 1).get_linestyle()
+
+
+def test_text_behind_gaps_by_kind(made):
+    figure = drawn.gaps(made["gaps"], 4, 400)
+    assert [ax.get_title(loc="left").split(",")[0] for ax in figure.axes] == ["play", "source"]
+    for ax in figure.axes:
+        assert marked(ax) == [L, 4 * L]
+        assert len(ax.containers) == 4
+        assert line(ax, 1).get_ydata().tolist() == pytest.approx([4.1] * 3)
+    assert "YaRN, seed 0" not in labels(figure)
+
+
+def test_windows_are_compared_block_by_block(made):
+    figure = drawn.windows(made["windows"], 2, 400)
+    for ax in figure.axes:
+        before, after = (line(ax, i).get_ydata().tolist() for i in range(2))
+        assert before == pytest.approx([0.0, 0.0])
+        assert after == pytest.approx([0.0, -0.1])
+        spans = [np.ptp(seg[:, 1]) for seg in ax.containers[1].lines[2][0].get_segments()]
+        assert max(spans) < 1e-9  # blocks differ by far more than that, and it drops out
+        assert marked(ax) == [L, 2 * L]
+    assert labels(figure) == ["no fine-tuning", "FT, seed 0"]
+
+
+def test_the_searched_ratio_stands_beside_the_sampled_ones(made):
+    (ax,) = drawn.ratios(made["heads"], 400).axes
+    points = [x for x in ax.lines if len(x.get_xdata()) == 5]
+    assert len(points) == 6  # PI x4, FT x4 and FT x2, before and after
+    assert points[0].get_ydata().tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.2])
+    assert ax.get_xticklabels()[-1].get_text() == "paper,\nsearched"
+    assert ax.get_ylim()[1] > 1.2
+
+
+def test_coverage_of_gaps():
+    record = coverage(400, 256, 4 * L, edge_share=0.125)
+    figure = drawn.coverage(record)
+    uniform, ours = figure.axes[0].lines
+    assert uniform.get_ydata().tolist() == record.uniform.tolist()
+    assert ours.get_ydata().tolist() == record.stratified.tolist()
+    assert frame.png(figure) == frame.png(drawn.coverage(record))

@@ -1,0 +1,232 @@
+"""The experiment's machinery on a tiny model: training in parts, readings kept, a stopped run."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+import pianalysis as pia
+from paper_repro.small_scale import again, budget, plan, protocol, run, tables
+from paper_repro.small_scale.plan import HEADS, LOSS, PASSKEYS, WINDOWS, Case, Reading, Tier
+from pianalysis.finetune.corpus import pack
+from pianalysis.finetune.saving import saved_steps
+
+TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 60
+SOURCE = "def strike(hour):\n    return hour % 12  # the clocks of the other kind\n" * 60
+LONG = Tier(
+    sequence_length=160,
+    batch_tokens=160,
+    read_at=(0, 2, 4),
+    cases=(
+        Case(
+            "linear", 2, 0, 4, heads=True, windows=((0, (256,)), (4, (256, 1024))), whole=(1, 700)
+        ),
+        Case("default", 2, 0, 4),
+    ),
+    distances=2,
+    trials=2,
+    last_distances=4,
+    last_trials=3,
+    scored=256,
+    excerpt=2049,
+    gap_text=128,
+    heads_text=16,
+)
+SHORT = replace(LONG, read_at=(0, 2), cases=(Case("linear", 2, 0, 2),))
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """The experiment on a Llama of two layers that has a window of 1024 bytes."""
+    folder = tmp_path / "model"
+    tiny.llama(max_position_embeddings=1024).save_pretrained(folder)
+    tiny.letters().save_pretrained(folder)
+    monkeypatch.setattr(run, "MODEL", str(folder))
+    monkeypatch.setattr(plan, "preset", lambda _: pia.RopeSpec(16, 10_000.0, 1024))
+    monkeypatch.setattr(plan, "STEPS", 6)
+    monkeypatch.setattr(run, "mixed_corpus", lambda t: pack(t, [TEXT, SOURCE]))
+    monkeypatch.setattr(protocol, "texts", lambda: {"play": TEXT, "source": SOURCE})
+    monkeypatch.setitem(plan.TIERS, "full", LONG)
+    monkeypatch.setitem(plan.TIERS, "cpu", SHORT)
+    return tmp_path / "work"
+
+
+def plain(rows):
+    return {(case.label, step, reading): value for (case, step, reading), value in rows.items()}
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in (folder / "readings").iterdir()}
+
+
+def test_every_case_is_read_at_its_steps(small):
+    said = []
+    found = plain(run.run_tier("full", small, say=said.append))
+    pi, ft = (case.label for case in LONG.cases)
+    kinds = {(step, reading.kind) for label, step, reading in found if label == ft}
+    assert kinds == {(s, k) for s in (0, 2, 4) for k in ("passkeys", "gaps")} | {
+        (2, LOSS),
+        (4, LOSS),
+    }
+    assert [row["at"] for row in found[pi, 4, Reading(LOSS)]] == [3, 4]
+    way, last = found[pi, 2, Reading(PASSKEYS, (2, 2))], found[pi, 4, Reading(PASSKEYS, (4, 3))]
+    assert [row["k"] for row in way] == [1024, 2048]
+    assert [row["k"] for row in last] == [512, 1024, 1536, 2048]
+    assert {row["trials"] for row in last} == {3}
+    assert all(0 <= row["recalled"] <= 3 and row["nats"] > 0 for row in last)
+    assert all(row["k"] - 32 < row["nearest"] for row in last[:3])
+    assert last[3]["farthest"] < 2048
+    scored = found[pi, 4, Reading(WINDOWS, (256, 1024))]
+    assert [(row["text"], row["window"]) for row in scored[::16]] == [
+        *(("play", 256), ("play", 1024)),
+        *(("source", 256), ("source", 1024)),
+    ]
+    before = found[pi, 0, Reading(WINDOWS, (256,))]
+    assert [row["nats"] for row in before[:16]] != [row["nats"] for row in scored[:16]]
+    heads = {row["quantity"]: row["value"] for row in found[pi, 4, Reading(HEADS, (16,))]}
+    assert 0 < heads["corrected_ratio"] <= 1
+    assert heads["found_ratio"] >= heads["paper_ratio"]
+    whole = found[pi, 4, Reading("whole", (1, 700))]
+    assert [(row["how"], row["k"]) for row in whole] == [("whole", 700), ("gap", 700)]
+    # The original is PI's model before its scheme: gap 0 differs, for the scheme is there.
+    before = [found[label, 0, Reading("gaps")][0]["nats"] for label in (pi, ft)]
+    assert before[0] != before[1]
+    assert len(said) == len(found) + 4  # a line a reading and a line a part of training
+    assert said[0].startswith(f"{pi}: trained to step 2 in ")
+
+
+def test_what_a_short_tier_made_is_the_first_part_of_the_long_one(small, tmp_path, monkeypatch):
+    run.run_tier("cpu", small, say=lambda _: None)
+    kept = files(small)
+    trained, train = [], run.finetune
+    monkeypatch.setattr(
+        run, "finetune", lambda *a, **o: trained.append(o["until"]) or train(*a, **o)
+    )
+    resumed = plain(run.run_tier("full", small, say=lambda _: None))
+    alone = plain(run.run_tier("full", tmp_path / "alone", say=lambda _: None))
+    assert resumed == alone
+    same = {name: body for name, body in files(small).items() if name in kept}
+    assert same == kept
+    # PI: its heads and windows of step 0 are new, and that step's weights were gone.
+    assert trained[:4] == [2, 4, 2, 4]
+
+
+def test_a_case_goes_on_from_the_last_step_of_the_short_tier(small, monkeypatch):
+    monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=(Case("linear", 2, 0, 4),)))
+    run.run_tier("cpu", small, say=lambda _: None)
+    work = small / "work" / "linear-x2-seed-0"
+    assert saved_steps(work) == [2]  # nothing more than the resume needs
+    kept, trained, train = files(small), [], run.finetune
+    monkeypatch.setattr(
+        run, "finetune", lambda *a, **o: trained.append(o["until"]) or train(*a, **o)
+    )
+    run.run_tier("full", small, say=lambda _: None)
+    assert trained == [4]
+    assert saved_steps(work) == [4]
+    # Step 2 is on the way now, and read on the coarser grid: a part of what was read there.
+    assert {name for name in files(small) if "0002-passkeys" in name} == {
+        "linear-x2-seed-0-0002-passkeys-4-3.json",
+        "linear-x2-seed-0-0002-passkeys-2-2.json",
+    }
+    assert files(small).items() >= kept.items()
+
+
+@pytest.mark.parametrize("stop", [1, 4, 9])
+def test_a_stopped_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypatch, stop):
+    run.run_tier("full", tmp_path / "whole", say=lambda _: None)
+    calls, reading = [], protocol.Reader.read
+
+    def stopped(reader, asked):
+        calls.append(asked)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return reading(reader, asked)
+
+    monkeypatch.setattr(protocol.Reader, "read", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run.run_tier("full", small, say=lambda _: None)
+    run.run_tier("full", small, say=lambda _: None)
+    assert files(small) == files(tmp_path / "whole")
+    done = len(calls)
+    run.run_tier("full", small, say=lambda _: None)
+    assert len(calls) == done  # nothing is read twice
+
+
+def test_a_reading_of_something_else_or_cut_short_is_taken_again(small):
+    run.run_tier("cpu", small, say=lambda _: None)
+    whole = files(small)
+    path = small / "readings" / "linear-x2-seed-0-0002-gaps.json"
+    for broken in (path.read_text()[:-30], path.read_text().replace('"seed": 0', '"seed": 1')):
+        path.write_text(broken)
+        run.run_tier("cpu", small, say=lambda _: None)
+        assert files(small) == whole
+    assert json.loads(path.read_text())["about"]["recipe"]["edge_share"] == 0.125
+
+
+def test_tiers_are_what_was_stated_before_the_run():
+    cpu, full = plan.TIERS["cpu"], plan.TIERS["full"]
+    for short, case in zip(cpu.cases, full.cases, strict=False):
+        assert plan.recipe(cpu, short) == plan.recipe(full, case)
+        for step in cpu.steps(short):
+            kinds = [reading.kind for reading in cpu.readings(short, step)]
+            assert WINDOWS not in kinds
+        assert Reading(PASSKEYS, (32, 10)) in cpu.readings(short, 400)
+        assert Reading(PASSKEYS, (16, 5)) in full.readings(case, 400)
+        assert set(cpu.readings(short, 0)) <= set(full.readings(case, 0))
+    cells = [(c.scheme, c.factor, c.seed, c.steps) for c in full.cases]
+    assert len(set(cells)) == len(cells) == 8
+    assert {(s, f, seed) for s, f, seed, n in cells if n == 1000} == {
+        (scheme, *at) for scheme in plan.BOTH for at in ((4, 0), (4, 1), (2, 0))
+    }
+    for case in full.cases:
+        asked = plan.recipe(full, case)
+        assert (asked.steps, asked.recall_share, asked.edge_share) == (1000, 0.6, 0.125)
+
+
+def test_the_budget_adds_up(small):
+    tier = replace(LONG, cases=LONG.cases[:1])
+    costs = budget.Costs(step=3.0, passes={256: 1.0, 1024: 10.0, 128: 0.5, 16: 0.25, 700: 7.0})
+    case = tier.cases[0]
+    assert costs.reading(tier, case, Reading(PASSKEYS, (4, 3))) == 12.0
+    assert costs.reading(tier, case, Reading(WINDOWS, (256, 1024))) == 2 * (2 * 1.0 + 10.0)
+    assert costs.reading(tier, case, Reading("whole", (1, 700))) == 1.0 + 7.0
+    minutes = costs.table(tier).splitlines()[2].split()
+    assert minutes[5] == f"{4 * 3.0 / 60:.1f}"
+    assert float(minutes[-1]) == pytest.approx(sum(map(float, minutes[5:-1])), abs=0.3)
+    measured = budget.measure(tier, run.MODEL)
+    assert measured.passes.keys() == costs.passes.keys()
+    assert min(measured.step, *measured.passes.values()) > 0
+
+
+def test_what_is_left_is_said(small):
+    said = []
+    costs = budget.Costs(step=60.0, passes=dict.fromkeys((256, 128, 16, 700, 1024), 60.0))
+    run.run_tier("cpu", small, say=said.append, costs=costs)
+    assert said[-1].endswith("about 0 minutes left")
+    assert all("minutes left" in line for line in said)
+
+
+def test_the_gpu_tier_says_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="tier gpu must have a CUDA device, got none"):
+        run.run_tier("gpu", tmp_path)
+    with pytest.raises(ValueError, match="tier must be one of"):
+        run.run_tier("cpus", tmp_path)
+
+
+@pytest.mark.parametrize("fault", [None, "a loss", "a likelihood", "the gaps", "the text read"])
+def test_the_first_steps_of_a_tier_are_replayed(small, monkeypatch, fault):
+    read = run.run_tier("cpu", small, say=lambda _: None)
+    made = {kind: dict(t.columns()) for kind, t in tables.tables("cpu", 1024, read).items()}
+    if fault in ("a loss", "a likelihood"):
+        kind, column = ("loss", "loss") if fault == "a loss" else ("gaps", "nats")
+        made[kind][column] = [made[kind][column][0] * 1.001, *made[kind][column][1:]]
+    if fault == "the gaps":
+        monkeypatch.setattr(plan, "EDGE_SHARE", 1.0)
+    if fault == "the text read":
+        other = {"play": TEXT.replace("clocks", "bells"), "source": SOURCE}
+        monkeypatch.setattr(protocol, "texts", lambda: other)
+    kinds = {None: [], "a loss": ["loss"], "the gaps": ["loss"]}.get(fault, ["gaps"])
+    assert [line.split(":")[0] for line in again.replay("cpu", made)] == kinds
