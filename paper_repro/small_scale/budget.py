@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,11 @@ def measure(tier: Tier, model: str = plan.MODEL) -> Costs:
         forward.logits(opened, ids, np.arange(tokens), 1)
 
     read(min(lengths))  # what is loaded at the first pass is loaded
-    passes = {tokens: _seconds(lambda tokens=tokens: read(tokens)) for tokens in sorted(lengths)}
+    passes = {tokens: _seconds(partial(read, tokens)) for tokens in sorted(lengths)}
     length = plan.recipe(tier, tier.cases[0]).sequence_length
     ids = torch.tensor(rng.integers(vocabulary, size=(1, length)), device=opened.model.device)
-    network: Any = opened.model.float().train()
+    network: Any = opened.model
+    network.float().train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, foreach=False)
 
     def step() -> None:

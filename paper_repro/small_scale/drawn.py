@@ -154,7 +154,7 @@ def coverage(record: Coverage) -> Any:
     """Draw the share of sequences that hold a distance, uniform beside stratified gaps."""
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     marks.curves(
-        record.distance,
+        record.distance.tolist(),
         {"uniform gaps": record.uniform, "stratified, and some at L'": record.stratified},
         ax=ax,
         xlabel="distance (tokens)",

@@ -16,6 +16,7 @@ numbers do not decide) or in part (then the text says which part), the numbers, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -195,7 +196,7 @@ def _cost(rows: Rows) -> tuple[float, float]:
 
 
 def _quadrature(*parts: Rows) -> float:
-    return float(np.hypot(*(_cost(rows)[1] for rows in parts)))
+    return math.hypot(*(_cost(rows)[1] for rows in parts))
 
 
 def _percent(share: tuple[float, float, float]) -> str:

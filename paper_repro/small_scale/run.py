@@ -68,7 +68,10 @@ def run_tier(
     for one in runs:
         one.finish(progress)
     return {
-        (one.case, step, reading): rows for one in runs for step, reading, rows in one.readings()
+        (one.case, step, reading): rows
+        for one in runs
+        for step, reading, rows in one.readings()
+        if rows is not None
     }
 
 

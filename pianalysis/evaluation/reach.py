@@ -55,8 +55,9 @@ def reach_probability(successes: Sequence[int], trials: int) -> FloatArray:
     trials = checks.whole("trials", trials)
     counts = [checks.whole("successes", n, at_least=0, at_most=trials) for n in successes]
     seen = np.array(counts, dtype=np.float64)
-    at_least: FloatArray = 1.0 - betainc(seen + 0.5, trials - seen + 0.5, RULE)
-    return np.cumprod(at_least)
+    at_least = 1.0 - betainc(seen + 0.5, trials - seen + 0.5, RULE)
+    reached: FloatArray = np.cumprod(at_least)
+    return reached
 
 
 def k_max_interval(
