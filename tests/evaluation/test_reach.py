@@ -32,8 +32,9 @@ def test_it_is_the_rule_on_rates_drawn_from_the_posterior(successes, trials, rng
 
 def test_few_trials_leave_room_and_more_close_it():
     assert k_max_interval(K, [5, 5, 5, 0, 0], 5) == (3072, 4096)
-    assert k_max_interval(K, [10, 10, 10, 0, 0], 10) == (3072, 3072)
-    assert k_max_interval(K, [0, 0, 0, 0, 0], 10) == (0, 0)
+    assert k_max_interval(K, [10, 10, 10, 0, 0], 10) == (3072, 4096)  # 0 of 10 leaves 3.5%
+    assert k_max_interval(K, [20, 20, 20, 0, 0], 20) == (3072, 3072)
+    assert k_max_interval(K, [0, 0, 0, 0, 0], 20) == (0, 0)
     assert k_max_interval(K, [10] * 5, 10) == (5120, 5120)
 
 
