@@ -86,7 +86,7 @@ def measure(tier: Tier, model: str = plan.MODEL) -> Costs:
     length = plan.recipe(tier, tier.cases[0]).sequence_length
     ids = torch.tensor(rng.integers(vocabulary, size=(1, length)), device=opened.model.device)
     network: Any = opened.model
-    network.float().train()
+    network.train()  # de-quantized to float32 where it is read
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, foreach=False)
 
     def step() -> None:
