@@ -11,7 +11,7 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
-from pianalysis.extension.base import BY_RULE, LARGEST_FACTOR, Extension, Scaled
+from pianalysis.extension.base import ATTENTION_LIMITS, BY_RULE, Extension, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class LongRoPE(Scaled):
     factor : float, optional
         k, which enters the attention factor alone; L' / L unless given.
     attention_factor : float, optional
-        An explicit value instead of the rule's (1 for k = 1).
+        An explicit value instead of the rule's (1 for k = 1), from 1e-6 to 1e6.
 
     Notes
     -----
@@ -59,7 +59,7 @@ class LongRoPE(Scaled):
             object.__setattr__(self, name, self._factors(name))
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = checks.real("attention_factor", attention, above=0.0, at_most=LARGEST_FACTOR)
+        attention = checks.real("attention_factor", attention, **ATTENTION_LIMITS)
         object.__setattr__(self, "attention_factor", attention)
 
     @property
