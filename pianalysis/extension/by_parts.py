@@ -18,7 +18,7 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
-from pianalysis.extension.base import ATTENTION_LIMITS, BY_RULE, Scaled, turns_in_window
+from pianalysis.extension.base import BY_RULE, FACTOR_LIMITS, Scaled, turns_in_window
 from pianalysis.rope.spec import RopeSpec
 
 
@@ -191,7 +191,7 @@ class YaRN(Scaled):
             )
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = checks.real("attention_factor", attention, **ATTENTION_LIMITS)
+        attention = checks.real("attention_factor", attention, **FACTOR_LIMITS)
         object.__setattr__(self, "attention_factor", attention)
 
     @property

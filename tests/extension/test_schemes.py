@@ -196,6 +196,7 @@ def test_proportional_stands_still_in_the_slow_pairs(llama):
         ("yarn", {"mscale": -1.0}, "mscale must be a finite number at least 0"),
         ("longrope", {"long_factor": [1.0]}, "long_factor must have one value a pair, 64, got 1"),
         ("longrope", {"short_factor": [0.0] * 64}, r"short_factor\[0\] must be a finite number"),
+        ("longrope", {"long_factor": [5e-324] * 64}, r"long_factor\[0\] .* at least 1e-06 and at"),
         ("proportional", {"proportion": 0.0}, "proportion must be a finite number above 0"),
         ("proportional", {"proportion": 0.001}, "proportion must leave a turning pair of 64"),
         ("base-change", {"base": 1.0}, "base must be a finite number above 1"),
