@@ -17,7 +17,7 @@ from pianalysis.rope.spec import RopeSpec
 
 # Long: comparison/test_growth.py, test_worst_case_curve.py, test_real_heads.py and test_scratch.py
 # recompute parts of what is committed.
-SAMPLED = {"schemes", "worst_case_curve", "real_heads", "scratch"}
+SAMPLED = {"schemes", "worst_case_curve", "real_heads", "gaps", "scratch"}
 # Identities and certified numbers that rest on no record, each with a test of its own. The cells
 # that sentences on the tables rest on are altered one by one in test_evidence.py.
 CLOSED_FORMS = {
