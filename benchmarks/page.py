@@ -69,6 +69,9 @@ def section(records: Records) -> str:
             what = f"{record['question']}; {row['case']}"
             command = f"`python benchmarks/{name}.py`"
             lines.append(f"- {what}: {ours} against {peer}, **{ratio} times** ({command})")
+    if lines:
+        said = "Times are medians; a ratio is the median of the rounds' own, not of medians."
+        lines.insert(0, said)
     if unmeasured:
         lines.append(f"- not yet measured: {', '.join(unmeasured)}")
     return "\n".join(lines)

@@ -71,7 +71,9 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
         ax.set_xlim(0, 960)
         ax.set_xlabel("extrapolation / interpolation bound")
         ax.set_title(
-            f"the paper's ~600x ratio of bounds:\n{spread}, depending on the reading", loc="left"
+            f"the ~600x, for d = {readings.spec.rotary_dim}, c = {readings.spec.base:g}:\n"
+            f"{spread}, depending on the reading",
+            loc="left",
         )
         figure.legend(loc="outside lower center")
     scaling: Any = records["ratio_scaling"]

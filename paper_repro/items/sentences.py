@@ -81,7 +81,13 @@ def plot(record: Any) -> Any:
         names = zip(record.model, record.table, strict=True)
         ax.set_xticks(place, [f"{model[3:]}\n{CORPORA[table]}" for model, table in names])
         ax.grid(axis="x", visible=False)
-    title = "the stated reductions mix two baselines"
+    readings = [_reading(*row[2:]) for row in zip(*record.columns().values(), strict=True)]
+    original = sum("original" in reading for reading in readings)
+    extended = sum(reading == "itself at 2048" for reading in readings)
+    title = (
+        f"changes of perplexity by PI that section 3.2 states: {original} of {len(readings)} are "
+        f"against\nthe original model, {extended} against the extended one at 2048"
+    )
     frame.finish(ax, ylabel="change of perplexity", title=title, legend="lower right")
     return figure
 
