@@ -115,7 +115,9 @@ def _labelled(panels: list[Panel]) -> list[Panel]:
         label = ""
         for at in order:
             label = getattr(panels[at], name) or label
-            panels[at] = replace(panels[at], **{name: label})
+            panels[at] = (
+                replace(panels[at], y=label) if name == "y" else replace(panels[at], x=label)
+            )
     return panels
 
 
