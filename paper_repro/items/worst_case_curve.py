@@ -206,8 +206,8 @@ def _curves(curve: Any, exact: Any) -> Any:
         figure.suptitle(
             f"L = {curve.spec.context_window}, L' = {curve.target}, trained scores in [-1, 1], "
             f"every |h| ≤ H = {curve.max_coefficient:g}: only {low} stays below 2 on [0, L');\n"
-            f"just past L' it, too, reaches {at_least(outside.lower[0], 3)}, and by 4 L' every "
-            f"scheme {at_least(beyond, 3)}. Above each panel: the bound proved on [0, L')",
+            f"just past L' it, too, reaches {at_least(outside.lower[0], 3)}, and by 4 L' each at "
+            f"least {at_least(beyond, 3)}. Above each panel: the bound proved on [0, L')",
             fontsize=8,
         )
     return frame.shared_legend(figure)
