@@ -22,7 +22,7 @@ from pianalysis.records import write_atomic
 FOLDER = Path(__file__).resolve().parent
 SCRIPTS = (
     *("abel_sum", "uniform_grid", "worst_case", "exact_fit", "layer_frequencies"),
-    *("heads", "profiler", "perplexity", "finetune", "imports"),
+    *("heads", "profiler", "perplexity", "finetune", "loading", "imports"),
 )
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 UNMEASURED = "not yet measured: `make bench`"

@@ -542,8 +542,12 @@ def test_planning_loads_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-def test_every_process_of_a_host_opens_the_whole_checkpoint():
+def test_one_process_of_all_opens_the_checkpoint():
     one, host, hosts = (plan("llama-65b", 8192, gpus=gpus) for gpus in (1, 8, 32))
-    assert one.host_memory == 4 * one.parameters
-    assert host.host_memory == hosts.host_memory == 8 * one.host_memory
-    assert f"{host.host_memory / 2**30:.2f}" in table(hosts)
+    copy = 4.0 * one.parameters
+    assert one.host_memory == copy  # which is trained itself
+    assert host.host_memory == 2 * copy  # and all parts of it
+    assert hosts.host_memory == copy + copy / 4  # the other hosts have the other parts
+    assert f"{hosts.host_memory / 2**30:.2f}" in table(hosts)
+    with pytest.raises(ValueError, match="on_host must be an integer from 1 to 2, got 3"):
+        cost.loading_memory(one.architecture, gpus=2, on_host=3)
