@@ -57,6 +57,7 @@ def _run(file, rank, processes, port, function, arguments):
 
     torch.set_num_threads(1)
     names = {"RANK": rank, "LOCAL_RANK": rank, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
+    names |= {"OMP_NUM_THREADS": 1}  # where it is unset, accelerate says that it sets it
     names |= {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     os.environ.update({name: str(value) for name, value in names.items()})
     try:

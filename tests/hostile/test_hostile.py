@@ -86,6 +86,11 @@ def test_killed_runs_end_as_if_undisturbed():
         lambda: pia.partial_sums(SPEC, [torch.ones(2, requires_grad=True), 1.0]),
         lambda: pia.ratio_readings(SPEC, torch.ones(2, requires_grad=True) * 0.5),
         lambda: pia.score_coefficients(torch.eye(4).to_sparse(), torch.ones(4)),
+        lambda: pia.score_coefficients(torch.full((4,), 1e30), torch.full((4,), 1e30)),
+        lambda: pia.score_coefficients(np.full(4, 1e200), np.full(4, 1e200)),
+        lambda: pia.deviation_bound(
+            pia.PositionInterpolation(pia.RopeSpec(64, 1e4, 2**40), 2**41), []
+        ),
         lambda: pia.theta_square_sum(float("nan")),
         lambda: pia.YaRN(SPEC, 128, attention_factor=1e300),
         lambda: pia.LongRoPE(
