@@ -117,6 +117,6 @@ def test_the_record_names_its_settings():
     assert summary["provenance"]["command"] == "python -m paper_repro run real_heads"
     passkey = committed.summary("heads_passkey")
     assert passkey["provenance"]["command"] == "python -m paper_repro run gaps"
-    assert (passkey["checkpoint"], passkey["trials"]) == (item.NAME, gaps.TRIALS)
+    assert (passkey["checkpoint"], passkey["trials"]) == (item.MODEL, gaps.TRIALS)
     assert set(passkey["k_max"]) == {"as loaded", *gaps.SCHEMES}
     assert json.dumps(passkey["extensions"])
