@@ -13,16 +13,10 @@ import numpy as np
 from paper_repro.items import forms
 from paper_repro.items.fig2 import noise
 from paper_repro.ledger import CORRECTED, HOLDS, Claim, number, verdict
-from pianalysis import (
-    RopeSpec,
-    attention_score,
-    grid_constant,
-    interpolation_bound,
-    paper_bound_threshold,
-    preset,
-    theta_square_sum,
-)
+from pianalysis import RopeSpec, attention_score, grid_constant, interpolation_bound, preset
 from pianalysis.arrays import ComplexArray, FloatArray
+from pianalysis.bounds.certified.constants import paper_bound_threshold
+from pianalysis.bounds.interpolation import theta_square_sum
 from pianalysis.bounds.ratio import FORMS
 from pianalysis.pictures import frame, marks, style
 from pianalysis.records import Record, columns
