@@ -338,7 +338,7 @@ FAULTS = {
         "bounds/worst_case/coordinates.py",
         "return turned * float(model.attention_factor) ** 2",
         "return turned * float(model.attention_factor)",
-        "bounds/test_worst_case_bound.py",
+        "bounds/test_worst_case_bound.py::test_schemes_enter_with_frequencies_and_factor",
     ),
     "limits left out of the certified dual": (
         "bounds/worst_case/certificate.py",
@@ -350,7 +350,7 @@ FAULTS = {
         "bounds/worst_case/closed_form.py",
         "certificate.upward((squares * total).sqrt())",
         "certificate.upward((squares * total * total / 2).sqrt())",
-        "bounds/test_worst_case_bound.py",
+        "bounds/test_worst_case_bound.py::test_orders_on_random_problems",
     ),
     "limits of trained scores swapped in the dual": (
         "bounds/worst_case/certificate.py",
@@ -386,7 +386,7 @@ FAULTS = {
         "bounds/worst_case/supremum.py",
         "(higher + 0.125 * width**2 * slopes)",
         "(higher + 0.0 * width**2 * slopes)",
-        "bounds/test_largest_worst_case.py",
+        "bounds/test_largest_worst_case.py::test_each_weighting_is_bounded_between_its_spans",
     ),
     "tanh of the whole delta": (
         "bounds/softmax.py",
@@ -428,7 +428,7 @@ FAULTS = {
         "bounds/certified/constants.py",
         '"all": 4}',
         '"all": 8}',
-        "bounds/test_certified.py",
+        "bounds/test_certified.py::test_the_largest_base_with_eq_5_true_in_every_cell",
     ),
     "one layer for all": (
         "comparison/base_limits.py",

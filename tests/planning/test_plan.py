@@ -207,7 +207,7 @@ def test_the_peak_of_a_step(vocabulary, at_loss, checkpointing):
     config = {**TINY, "hidden_size": 256, "intermediate_size": 688, "vocab_size": vocabulary}
     # The estimate without checkpointing needs some layers that wait for the one in work.
     config["num_hidden_layers"] = 3 if at_loss or checkpointing else 6
-    sizes, tokens = Architecture.from_hf(config), 1024
+    sizes, tokens = Architecture.from_hf(config), 1024 if at_loss else 256
     memory = cost.training_memory(sizes, tokens, micro_batch=1, gpus=2, checkpointing=checkpointing)
     estimate = memory.activations + max(memory.loss, memory.layer)
     ratio = estimate / peak_bytes(config, tokens, checkpointing=checkpointing)
