@@ -187,7 +187,12 @@ function numbers(result) {
 /** Where the chosen scheme reads span s: only Position Interpolation reads it at one position between trained ones. */
 function reading(settings) {
   const { scheme } = settings;
-  if (scheme === "linear") return "It reads span s at x = s L / L', between trained positions; the shaded cell is where.";
+  if (scheme === "linear") {
+    const x = (settings.s * settings.window) / settings.target;
+    const between = x > settings.window - 1 ? "beyond the last trained position" : "between trained positions";
+    const where = x < settings.window && Number.isInteger(x) ? "at a trained position" : between;
+    return `It reads span s at x = s L / L' = ${short(x, 7)}, ${where}; x stands in the shaded cell.`;
+  }
   const there = "Shown is where Position Interpolation reads it, x = s L / L'.";
   if (scheme === "default") return `With no change span s is read at s itself, from L on beyond all trained positions. ${there}`;
   return `Under ${named(scheme, settings)} each pair turns by a factor of its own: span s is read at no one position, and its score a'(s) stands in the table below. ${there}`;

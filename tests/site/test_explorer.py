@@ -217,7 +217,13 @@ def test_ceiling_and_exact_worst_case_stand_beside_each_other(explorer, root):
 
 def test_labels_follow_the_scheme(explorer):
     said, table = explorer.locator(".reading"), explorer.locator("table.numbers")
-    assert said.inner_text().startswith("It reads span s at x")
+    for span, where in (
+        (6000, "1500, at a trained position;"),
+        (6002, "1500.5, between trained positions;"),
+        (8191, "2047.75, beyond the last trained position;"),
+    ):
+        explorer.evaluate("s => window.explorer.set({ s })", span)
+        assert f"It reads span s at x = s L / L' = {where}" in said.inner_text()
     names = (
         ("yarn", "YaRN"),
         ("ntk", "NTK-aware"),
