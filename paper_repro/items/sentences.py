@@ -73,16 +73,9 @@ def plot(record: Any) -> Any:
     place = np.arange(len(record.model))
     with style.applied():
         half = [0.5 * 10.0 ** -_digits(stated) for stated in record.stated]
-        black: dict[str, Any] = {"color": style.BLACK, "elinewidth": 0.8}
-        ax.errorbar(
-            place,
-            record.stated,
-            half,
-            fmt="_",
-            ms=18,
-            label="stated ± half its last digit",
-            **black,
-        )
+        looks: dict[str, Any] = {"color": style.BLACK, "elinewidth": 0.8, "markersize": 18}
+        label = "stated ± half its last digit"
+        ax.errorbar(place, record.stated, half, fmt="_", label=label, **looks)
         for shift, values, mark, color, text in (
             (-0.12, record.against_original, "o", style.BLUE, "against the original"),
             (0.12, record.against_extended, "s", style.RED, "against itself at 2048"),

@@ -168,9 +168,10 @@ def _plot_scaling(record: Any) -> Any:
     ylabel = "bound at u = 1/2, max|h| = 1"
     by_dim = record.where(panel="head_dim")
     short = int((by_dim.paper < by_dim.sharp).sum())
+    dim, base = record.threshold_head_dim, record.threshold_base
     titles = (
         f"Eq. 5 lies below what is attained at {short} of {by_dim.x.size} dimensions",
-        f"... and, at d = 128, at every base above {record.threshold_base:.4g}",
+        f"... and, at d = {dim}, at every base above {base:.4g}",
     )
     above = math.ceil(1000.0 * (record.corrected / record.sharp - 1.0).max()) / 10.0
     labels = LABELS | {"corrected": f"corrected, ≤ {above:g}% above sharp"}
@@ -182,11 +183,11 @@ def _plot_scaling(record: Any) -> Any:
         for ax in axes:  # open squares around the triangles of what all but coincides
             ax.lines[1].set(markersize=6.5, markerfacecolor="none")
             ax.legend(loc="best")
-        axes[1].axvline(record.threshold_base, color=style.GREY, linestyle="--", linewidth=0.8)
+        axes[1].axvline(base, color=style.GREY, linestyle="--", linewidth=0.8)
         axes[1].annotate(
-            f"Eq. 5 is false for c above\n{record.threshold_base:.4g} at u = 1/2 (dashed),\n"
+            f"Eq. 5 is false for c above\n{base:.4g} at u = 1/2 (dashed),\n"
             f"{record.threshold_every_cell:.4g} in narrow enough cells",
-            (record.threshold_base, 0.25),
+            (base, 0.25),
             xytext=(4, 0),
             textcoords="offset points",
             fontsize=7,
