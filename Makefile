@@ -89,7 +89,7 @@ proofs:
 	$(MAKE) -C paper_repro/proofs
 
 notebooks: $(MODELS)
-	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(THREADS) $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
 $(SITE): $(MODELS)
 	$(BIN)/python $(PIP) -c constraints.txt -e '.[site]'

@@ -97,7 +97,7 @@ def measure(size: common.Size) -> common.Record:
                 ),
                 size["rounds"],
             )
-            rows.append({**row, "headline": True})
+            rows.append(row)
         spec = size["spec"]
         grows = common.growth(
             "the number of spans",

@@ -89,7 +89,7 @@ def measure(size: common.Size) -> common.Record:
                 lambda theirs=theirs: plain(next(theirs)),
                 size["rounds"],
             )
-            rows.append({**row, "headline": True})
+            rows.append(row)
 
         def of_layers(count: int) -> np.ndarray:
             return ours({**next(mine), "num_hidden_layers": count}, original)

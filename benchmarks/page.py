@@ -22,7 +22,7 @@ from pianalysis.records import write_atomic
 FOLDER = Path(__file__).resolve().parent
 SCRIPTS = (
     *("abel_sum", "uniform_grid", "worst_case", "exact_fit", "layer_frequencies"),
-    *("heads", "profiler", "perplexity", "finetune", "imports"),
+    *("heads", "profiler", "perplexity", "finetune", "loading", "imports"),
 )
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 UNMEASURED = "not yet measured: `make bench`"
@@ -58,17 +58,24 @@ def page(records: Records) -> str:
 
 
 def section(records: Records) -> str:
-    """Return README's list: the chosen rows of each record, and what is not measured yet."""
-    lines, unmeasured = [], []
+    """Return README's list: the chosen rows, the ratios of other records, what is unmeasured."""
+    lines, others, unmeasured = [], [], []
     for name, record in records.items():
         if record is None:
             unmeasured.append(f"`{name}.py`")
             continue
-        for row in (row for row in record["rows"] if row.get("headline")):
+        chosen = [row for row in record["rows"] if row.get("headline")]
+        if not chosen:
+            ratios = [row["ratio"] for row in record["rows"]]
+            ends = dict.fromkeys(f"{ratio:.3g}" for ratio in (min(ratios), max(ratios)))
+            others.append(f"`python benchmarks/{name}.py` {' to '.join(ends)}")
+        for row in chosen:
             ours, peer, ratio = _times(row)
             what = f"{record['question']}; {row['case']}"
             command = f"`python benchmarks/{name}.py`"
             lines.append(f"- {what}: {ours} against {peer}, **{ratio} times** ({command})")
+    if others:
+        lines.append(f"- times the peer's speed: {'; '.join(others)}")
     if unmeasured:
         lines.append(f"- not yet measured: {', '.join(unmeasured)}")
     return "\n".join(lines)

@@ -96,7 +96,7 @@ def measure(size: common.Size) -> common.Record:
     return {
         "question": "the positional score of frozen queries and keys, the whole window",
         "threads": cores,
-        "rows": [{**row, "headline": True}],
+        "rows": [row],
         "growth": [grows],
         "numbers": {"largest relative difference": difference},
     }

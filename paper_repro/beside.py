@@ -22,7 +22,7 @@ from pianalysis.scores.threads import cores
 
 MEMORY = 4 * 2**30  # bytes for one item: the largest holds a model of half a gigabyte and its text
 # Started first, so that none of them is left alone at the end.
-LONGEST = ("finetune", "real_heads", "schemes", "scratch", "fig2", "worst_case", "grid")
+LONGEST = ("gaps", "real_heads", "finetune", "schemes", "scratch", "fig2", "worst_case", "grid")
 
 Made = TypeVar("Made")
 

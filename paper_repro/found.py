@@ -104,7 +104,7 @@ def _true(folder: Path) -> Finding:
             ("Coq: corrected_bound", "paper_repro/proofs/corrected.v"),
             ("corrected_bound_optimal", "paper_repro/proofs/sharpness.v"),
             ("weighted_bound", "paper_repro/proofs/weighted.v"),
-            ("intervals that hold every rounding", "figures/grid_weights.csv"),
+            ("constants with every rounding error bounded", "figures/grid_weights.csv"),
         ),
     )
 
@@ -169,7 +169,7 @@ def _worst(folder: Path) -> Finding:
         notebooks=("05_worst_case", "07_schemes"),
         evidence=(
             ("Coq: dual_bound, ellipsoid_bound", "paper_repro/proofs/worst_case.v"),
-            ("certificates from both sides", "figures/worst_case.csv"),
+            ("each worst case proved from below and above", "figures/worst_case.csv"),
         ),
     )
 

@@ -36,6 +36,7 @@ ITEMS = (
     "base_limits",
     "phase_error",
     "real_heads",
+    "gaps",
     "scratch",
     "finetune",
     "tables",

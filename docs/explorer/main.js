@@ -1,6 +1,6 @@
 /* The page: controls and address in, drawings out. */
 import { SCHEMES } from "./schemes.js";
-import { address, fromAddress, settled } from "./state.js";
+import { address, corrections, fromAddress, settled } from "./state.js";
 import { compute } from "./numbers.js";
 import { NAMES, draw } from "./panels.js";
 
@@ -24,7 +24,8 @@ function start(root) {
   for (const name of Object.keys(presets)) chooser.append(new Option(name, name));
   chooser.append(new Option("my own", "own"));
   for (const name of SCHEMES) form.querySelector('[data-for="scheme"]').append(new Option(NAMES[name], name));
-  let settings = fromAddress(location.hash);
+  let asked = fromAddress(location.hash); // as it was typed: what is half typed changes nothing for good
+  let settings = settled(asked);
   let timing = { last: 0, most: 0 };
   let waiting = 0;
 
@@ -35,12 +36,16 @@ function start(root) {
     root.querySelector(".took").textContent = `drawn in ${took.toFixed(0)} ms`;
   }
 
-  function update(changes, { now = false } = {}) {
-    settings = settled({ ...settings, ...changes });
+  function update(changes, { now = false, from = settings } = {}) {
+    asked = { ...from, ...changes };
+    settings = settled(asked);
+    const sentences = corrections(asked, settings);
     const own = presets[settings.preset];
+    if (!own && settings.preset !== "own") sentences.push(`model is my own, not ${settings.preset}: the list has no such name.`);
     if (!own) settings.preset = "own";
     else if (["dim", "base", "window"].some((name) => own[name] !== settings[name])) settings.preset = "own";
     fill(root, settings);
+    told(root.querySelector(".changed"), sentences);
     const hash = address(settings);
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
     if (now) show();
@@ -55,23 +60,31 @@ function start(root) {
     if (name === "preset") {
       const chosen = presets[raw];
       update(chosen ? { preset: raw, ...chosen, target: 4 * chosen.window, s: 2.5 * chosen.window + 2 } : { preset: raw });
-    } else update({ [name]: event.target.dataset.scale === "log" ? Number((10 ** Number(raw)).toPrecision(3)) : raw });
+    } else update({ [name]: event.target.dataset.scale === "log" ? Number((10 ** Number(raw)).toPrecision(3)) : raw }, { from: asked });
   });
-  form.addEventListener("change", () => fill(root, settings));
+  // The field is left: it shows what is used, and the line above says so until the next change.
+  form.addEventListener("change", () => {
+    asked = settings;
+    fill(root, settings);
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", (event) => {
     event.preventDefault();
-    settings = settled({});
-    update({});
+    update({}, { from: settled({}) });
   });
   window.addEventListener("hashchange", () => {
-    settings = fromAddress(location.hash);
-    update({});
+    update({}, { from: fromAddress(location.hash) });
   });
   turning(root, () => settings, update);
-  update({}, { now: true });
+  update({}, { now: true, from: asked });
   // For tests, and for whoever wants the numbers.
   window.explorer = { compute, set: (changes) => update(changes, { now: true }), settings: () => settings, timing: () => timing };
+}
+
+/** Say it where it is not said yet: a screen reader reads each change aloud. */
+function told(line, sentences) {
+  const text = sentences.join(" ");
+  if (line.textContent !== text) line.textContent = text;
 }
 
 /** The button that lets the span run, so that the wheels turn. */

@@ -6,6 +6,7 @@ import { closedForm, keeping, objectives } from "./worst.js";
 import { chart, legend, short, spread, wheel } from "./plots.js";
 import { compute } from "./numbers.js";
 
+const EXACT_DOTS = ["square", "triangle", "diamond"]; // told apart without colour, too
 const CURVE = 100; // spans at which a worst case is drawn
 export const NAMES = {
   default: "no change (extrapolation)",
@@ -22,6 +23,11 @@ export const NAMES = {
 const curveObjectives = keeping(24, objectives);
 const worstCurve = keeping(24, closedForm);
 const abelCurve = keeping(8, (theta, spans) => spans.map((s) => abelSum(theta, s)));
+
+/** The name of a scheme under these settings: another base says which. */
+function named(scheme, { newBase }) {
+  return scheme === "base-change" ? `${NAMES[scheme]} (${Number(newBase.toPrecision(6))})` : NAMES[scheme];
+}
 
 function key({ dim, base, window, target, newBase }, ...more) {
   return [dim, base, window, target, newBase, ...more].join(" ");
@@ -87,7 +93,7 @@ function abelPanel({ settings, theta }) {
 function wavesPanel({ settings, theta, chosen }) {
   const points = (model) => Array.from(model.theta, (t, j) => [j, (2 * Math.PI) / t]);
   const lines = [{ name: "as trained", ink: 1, dots: "circle", points: points({ theta }) }];
-  if (!chosen.refused) lines.push({ name: NAMES[settings.scheme], ink: 2, dots: "square", points: points(chosen) });
+  if (!chosen.refused) lines.push({ name: named(settings.scheme, settings), ink: 2, dots: "square", points: points(chosen) });
   const [low, high] = spread(lines, true);
   const marks = [{ y: settings.window, name: "L" }];
   if (settings.target > 1.5 * settings.window) marks.push({ y: settings.target, name: "L'" });
@@ -112,14 +118,14 @@ function worstPanel({ settings, theta, models, worst }) {
   };
   const names = [...new Set(["default", "linear", settings.scheme])].filter((name) => !models[name].refused);
   const lines = names.map((name, at) => ({
-    name: NAMES[name],
+    name: named(name, settings),
     ink: at + 1,
     dash: at,
     points: curve(name).map((y, k) => [spans[k], y]),
   }));
   for (const [at, name] of names.entries()) {
     const proved = exact(settings, name);
-    if (proved.length) lines.push({ name: `exact: ${NAMES[name]}`, ink: at + 1, dots: "square", points: proved });
+    if (proved.length) lines.push({ name: `exact: ${named(name, settings)}`, ink: at + 1, dots: EXACT_DOTS[at], size: 3.2, points: proved });
   }
   const own = worst[settings.scheme];
   const here = { name: "here", ink: 0, dots: "circle", size: 4.5, points: own ? [[settings.s, own[0]]] : [] };
@@ -138,7 +144,7 @@ function wheels({ settings, theta, models, chosen, unseen: beyond }) {
     ["extrapolation", { theta }, beyond.plain],
     ["Position Interpolation", models.linear, beyond.linear],
   ];
-  if (!chosen.refused && !["default", "linear"].includes(settings.scheme)) all.push([NAMES[settings.scheme], chosen, beyond.chosen]);
+  if (!chosen.refused && !["default", "linear"].includes(settings.scheme)) all.push([named(settings.scheme, settings), chosen, beyond.chosen]);
   return all
     .map(([name, model, outside]) => {
       const picture = wheel({ phases: turned(model), shown, unseen: outside });
@@ -149,7 +155,7 @@ function wheels({ settings, theta, models, chosen, unseen: beyond }) {
 
 function numbers(result) {
   const { settings, bounds, largest } = result;
-  const name = NAMES[settings.scheme];
+  const name = named(settings.scheme, settings);
   const perH = (value) => short(value / largest, 6);
   const rows = [
     ["max|h| of the head drawn", short(largest, 6), "score"],
@@ -173,17 +179,23 @@ function numbers(result) {
     const proved = exact(settings, scheme).filter(([s]) => s === settings.target - 1);
     const last = proved.length ? short(proved[0][1]) : "not kept";
     const told = both ? [...both.map((y) => short(y)), last].map((y) => `<td>${y}</td>`).join("") : `<td colspan="3">${result.models[scheme].refused}</td>`;
-    return `<tr${own}><th scope="row">${NAMES[scheme]}</th>${told}</tr>`;
+    return `<tr${own}><th scope="row">${named(scheme, settings)}</th>${told}</tr>`;
   });
   return { cells: cells.join(""), worst: worst.join("") };
 }
 
 /** Where the chosen scheme reads span s: only Position Interpolation reads it at one position between trained ones. */
-function reading({ scheme }) {
-  if (scheme === "linear") return "It reads span s at x = s L / L', between trained positions; the shaded cell is where.";
+function reading(settings) {
+  const { scheme } = settings;
+  if (scheme === "linear") {
+    const x = (settings.s * settings.window) / settings.target;
+    const between = x > settings.window - 1 ? "beyond the last trained position" : "between trained positions";
+    const where = x < settings.window && Number.isInteger(x) ? "at a trained position" : between;
+    return `It reads span s at x = s L / L' = ${short(x, 7)}, ${where}; x stands in the shaded cell.`;
+  }
   const there = "Shown is where Position Interpolation reads it, x = s L / L'.";
   if (scheme === "default") return `With no change span s is read at s itself, from L on beyond all trained positions. ${there}`;
-  return `Under ${NAMES[scheme]} each pair turns by a factor of its own: span s is read at no one position, and its score a'(s) stands in the table below. ${there}`;
+  return `Under ${named(scheme, settings)} each pair turns by a factor of its own: span s is read at no one position, and its score a'(s) stands in the table below. ${there}`;
 }
 
 const PANELS = { score: scorePanel, bounds: boundsPanel, abel: abelPanel, waves: wavesPanel, worst: worstPanel };
@@ -204,7 +216,7 @@ export function draw(root, settings) {
   root.querySelector(".numbers tbody").innerHTML = cells;
   root.querySelector(".worst tbody").innerHTML = worst;
   const refused = result.chosen.refused;
-  root.querySelector(".refused").textContent = refused ? `${NAMES[settings.scheme]}: ${refused}.` : "";
+  root.querySelector(".refused").textContent = refused ? `${named(settings.scheme, settings)}: ${refused}.` : "";
   return performance.now() - started;
 }
 

@@ -81,13 +81,16 @@ export function chart({ lines, x, y, xlabel, ylabel, xlog, ylog, marks = [], ban
     out += `<path class="grid" d="M${BOX.left} ${py(t)}H${WIDE - BOX.right}"/><text x="${BOX.left - 5}" y="${py(t) + 4}" text-anchor="end">${short(t)}</text>`;
   }
   out += `<path class="axis" d="M${BOX.left} ${BOX.top}V${HIGH - BOX.bottom}H${WIDE - BOX.right}"/>`;
+  let words = ""; // over the curves, which would strike them through
   for (const mark of marks) {
     if ("x" in mark) {
       if (mark.x < x[0] || mark.x > x[1]) continue;
       const end = px(mark.x) > WIDE - 90;
-      out += `<path class="mark" d="M${px(mark.x)} ${BOX.top}V${HIGH - BOX.bottom}"/><text x="${px(mark.x) + (end ? -4 : 4)}" y="${BOX.top + 11 + 13 * (mark.row ?? 0)}" text-anchor="${end ? "end" : "start"}">${escaped(mark.name)}</text>`;
+      out += `<path class="mark" d="M${px(mark.x)} ${BOX.top}V${HIGH - BOX.bottom}"/>`;
+      words += `<text x="${px(mark.x) + (end ? -4 : 4)}" y="${BOX.top + 11 + 13 * (mark.row ?? 0)}" text-anchor="${end ? "end" : "start"}">${escaped(mark.name)}</text>`;
     } else if (mark.y >= y[0] && mark.y <= y[1]) {
-      out += `<path class="mark" d="M${BOX.left} ${py(mark.y)}H${WIDE - BOX.right}"/><text x="${WIDE - BOX.right - 3}" y="${py(mark.y) - 4}" text-anchor="end">${escaped(mark.name)}</text>`;
+      out += `<path class="mark" d="M${BOX.left} ${py(mark.y)}H${WIDE - BOX.right}"/>`;
+      words += `<text x="${WIDE - BOX.right - 3}" y="${py(mark.y) - 4}" text-anchor="end">${escaped(mark.name)}</text>`;
     }
   }
   for (const line of lines) {
@@ -100,6 +103,7 @@ export function chart({ lines, x, y, xlabel, ylabel, xlog, ylog, marks = [], ban
       out += `<path d="${path(line.points, px, py, y)}" fill="none" stroke="${ink}" stroke-width="${line.width ?? 1.8}" stroke-dasharray="${DASHES[line.dash ?? 0]}"/>`;
     }
   }
+  out += words;
   out += `<text class="label" x="${(BOX.left + WIDE - BOX.right) / 2}" y="${HIGH - 8}" text-anchor="middle">${escaped(xlabel)}</text>`;
   out += `<text class="label" transform="translate(13 ${(HIGH - BOX.bottom + BOX.top) / 2}) rotate(-90)" text-anchor="middle">${escaped(ylabel)}</text>`;
   return drawing(WIDE, HIGH, out);
@@ -107,6 +111,10 @@ export function chart({ lines, x, y, xlabel, ylabel, xlog, ylog, marks = [], ban
 
 function dot(shape, x, y, ink, r) {
   if (shape === "square") return `<rect x="${x - r}" y="${y - r}" width="${2 * r}" height="${2 * r}" fill="none" stroke="${ink}" stroke-width="1.2"/>`;
+  if (shape === "triangle" || shape === "diamond") {
+    const corners = shape === "triangle" ? [[0, -1.4], [1.3, 1], [-1.3, 1]] : [[0, -1.5], [1.5, 0], [0, 1.5], [-1.5, 0]];
+    return `<path d="M${corners.map(([a, b]) => `${x + r * a} ${y + r * b}`).join("L")}Z" fill="none" stroke="${ink}" stroke-width="1.2"/>`;
+  }
   return `<circle cx="${x}" cy="${y}" r="${r}" fill="${ink}"/>`;
 }
 

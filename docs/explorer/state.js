@@ -25,7 +25,7 @@ export const RANGES = {
   target: [16, 4194304, true],
   newBase: [1.01, 1e9, false],
   s: [0, 4194304, false],
-  H: [0.01, 10, false],
+  H: [0.01, 1e5, false],
   seed: [0, 999, true],
 };
 
@@ -34,6 +34,21 @@ export const CHOICES = {
   phases: ["cell", "zero", "random"],
   sizes: ["equal", "slow", "fast"],
   scale: ["trained", "limit"],
+};
+
+const LABELS = {
+  dim: "rotary dimension d",
+  base: "base c",
+  window: "window L",
+  target: "target L'",
+  scheme: "scheme",
+  newBase: "its base c'",
+  s: "span s",
+  H: "limit H on |h|",
+  phases: "phases of h",
+  sizes: "sizes |h|",
+  scale: "head drawn",
+  seed: "seed",
 };
 
 function inRange(name, value) {
@@ -56,15 +71,31 @@ export function settled(raw) {
   return out;
 }
 
+/** What the settings had to change of what was asked, in words: a sentence each. */
+export function corrections(asked, settings) {
+  const out = [];
+  for (const [name, value] of Object.entries(asked)) {
+    const used = settings[name];
+    if (!(name in LABELS) || (name in RANGES && value !== "" ? Number(value) === used : String(value) === String(used))) continue;
+    out.push(`${LABELS[name]} is ${used}, not ${value === "" ? "empty" : value}: ${allowed(name, settings)}.`);
+  }
+  return out;
+}
+
+function allowed(name, { window, target }) {
+  if (name in CHOICES) return `allowed are ${CHOICES[name].join(", ")}`;
+  const [least, most] = { ...RANGES, target: [window, RANGES.target[1], true], s: [0, target, false] }[name];
+  const kind = { dim: "even", target: "whole", window: "whole", seed: "whole" }[name];
+  return `allowed are ${kind ? `${kind} ` : ""}numbers from ${least} to ${most}`;
+}
+
 /** "#dim=128&..." of what differs from the first view. */
 export function address(settings) {
   const parts = Object.entries(settings).filter(([name, value]) => value !== DEFAULTS[name]);
   return parts.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
 }
 
-/** Settings from an address; what it does not hold, or holds wrongly, is as in the first view. */
+/** What an address asks for; what it does not hold is as in the first view. */
 export function fromAddress(hash) {
-  const raw = {};
-  for (const [name, value] of new URLSearchParams(hash.replace(/^#/, ""))) raw[name] = value;
-  return settled(raw);
+  return { ...DEFAULTS, ...Object.fromEntries(new URLSearchParams(hash.replace(/^#/, ""))) };
 }

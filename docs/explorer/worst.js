@@ -1,9 +1,9 @@
 /* The worst case in closed form: the largest |a'(s)| when |a(n)| <= 1 at n = 0..L-1 and |h_j| <= H, at most.
 
    min over lambda of sqrt(c^T (lambda A + (1 - lambda) B)^-1 c), A the Gram matrix of the grid over L and
-   B = I / (H^2 d/2). Centred on the grid A falls into a block of cosines and one of sines, whose entries are
-   sums in closed form; their eigenvectors make both forms diagonal. */
-import { symmetricEigen } from "./eigen.js";
+   B = I / (H^2 d/2). Centred on the grid A falls into a block of cosines and one of sines; the singular vectors
+   of the grid make both forms diagonal. */
+import { gridTriangles, singular } from "./factor.js";
 
 /** A function whose last few answers are kept, by a key. */
 export function keeping(most, make) {
@@ -17,32 +17,16 @@ export function keeping(most, make) {
   };
 }
 
-/** sum over n = 0..L-1 of cos((n - (L-1)/2) x). */
-function dirichlet(x, window) {
-  const below = Math.sin(x / 2);
-  return below === 0 ? window : Math.sin((window * x) / 2) / below;
-}
-
 function decomposed(window, theta) {
-  const n = theta.length;
-  const blocks = [new Float64Array(n * n), new Float64Array(n * n)];
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) {
-      const minus = dirichlet(theta[i] - theta[j], window) / (2 * window);
-      const plus = dirichlet(theta[i] + theta[j], window) / (2 * window);
-      blocks[0][i * n + j] = blocks[0][j * n + i] = minus + plus;
-      blocks[1][i * n + j] = blocks[1][j * n + i] = minus - plus;
-    }
-  }
-  const [even, odd] = blocks.map((block) => symmetricEigen(block, n));
-  const grid = Float64Array.from([...even.values, ...odd.values], (x) => Math.max(x, 0));
+  const [even, odd] = gridTriangles(theta, window).map(singular);
+  const grid = Float64Array.from([...even.values, ...odd.values], (x) => x / window);
   const centre = theta.map((t) => (t * (window - 1)) / 2);
   return { vectors: [even.vectors, odd.vectors], grid, cos: centre.map(Math.cos), sin: centre.map(Math.sin) };
 }
 
 const coordinates = keeping(8, decomposed);
 
-/** Eigenvalues over L and vectors of both blocks; kept for the last few specifications. */
+/** Squares of singular values over L, and vectors of both blocks; kept for the last few specifications. */
 export function gridCoordinates({ dim, base, window }, theta) {
   return coordinates(`${dim} ${base} ${window}`, window, theta);
 }

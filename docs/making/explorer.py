@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from making import values
 from making.places import DOCS
 from paper_repro import committed
 from pianalysis import PRESETS
@@ -18,6 +19,7 @@ MODULES = (
     "schemes",
     "bounds",
     "eigen",
+    "factor",
     "worst",
     "plots",
     "state",
@@ -64,6 +66,15 @@ def exact() -> str:
     )
 
 
+def text() -> str:
+    """Return the page's HTML; what trained heads have for H stands in it, from the record."""
+    template = (FOLDER / "explorer.html").read_text(encoding="utf-8")
+    overall = committed.summary("heads_map")["overall"]
+    at = overall["quantity"].index("limit")
+    typical = {column: overall[column][at] for column in ("median", "extreme")}
+    return values.environment().from_string(template).render(typical=typical)
+
+
 def bundle() -> str:
     """Return all modules as one classic script; a browser loads no module from a file."""
     parts = []
@@ -78,6 +89,10 @@ def bundle() -> str:
         if re.search(r"^(?:import|export)\b", text, re.MULTILINE):
             raise ValueError(f"explorer/{name}.js must export declarations and import whole lines")
         parts.append(f"// {name}.js\n{text}")
+    names = re.findall(r"^(?:function|const|let|class) (\w+)", "\n".join(parts), re.MULTILINE)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"explorer/ must name each thing once, got two of {', '.join(twice)}")
     return '(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
 
 
@@ -89,7 +104,7 @@ def stage(folder: Path) -> None:
     given = f"window.PRESETS = {presets()};\nwindow.EXACT = {exact()};\n"
     (static / "presets.js").write_text(given, encoding="utf-8")
     shutil.copy(FOLDER / "explorer.css", static)
-    shutil.copy(FOLDER / "explorer.html", folder)
+    (folder / "explorer.html").write_text(text(), encoding="utf-8")
 
 
 def publish(site: Path) -> None:

@@ -6,7 +6,7 @@ import functools
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +14,7 @@ from making.places import FIGURES, relative
 from paper_repro import committed, ledger, runner
 
 SMOKE = "finetune_quick"
+_PLAIN = re.compile(r"[-−\d.,]*|.*10\^.*")
 _GROUP = "{http://www.w3.org/2000/svg}g"
 
 
@@ -87,8 +88,9 @@ class Panel:
 
     def said(self) -> str:
         """Return them as a sentence."""
-        said = f"{self.title}: " * bool(self.title)
-        said += f"{self.y or 'values'} against {self.x or 'cases'}"
+        said = self.title
+        if self.x or self.y:
+            said += ": " * bool(said) + f"{self.y or 'values'} against {self.x or 'cases'}"
         if self.logarithmic:
             said += f", {' and '.join(self.logarithmic)} logarithmic"
         if self.series:
@@ -102,9 +104,21 @@ def drawn(stem: str) -> tuple[list[Panel], list[str]]:
     tree = ElementTree.parse(FIGURES / f"{stem}.svg", parser)
     groups = [group for group in tree.iter(_GROUP) if re.match(r"axes_\d", group.get("id", ""))]
     parent = next(g for g in tree.iter(_GROUP) if g.get("id", "").startswith("figure_"))
-    shared = [text for group in _named(parent, "text_") for text in _texts(group)]
+    shared = [" ".join(_texts(group)) for group in _named(parent, "text_")]
     legends = [text for group in _named(parent, "legend_") for text in _texts(group)]
-    return [_panel(group) for group in groups], legends + shared
+    return _labelled([_panel(group) for group in groups]), legends + shared
+
+
+def _labelled(panels: list[Panel]) -> list[Panel]:
+    """Return the panels with the labels that they share: y from the left, x from below."""
+    for order, name in ((range(len(panels)), "y"), (reversed(range(len(panels))), "x")):
+        label = ""
+        for at in order:
+            label = getattr(panels[at], name) or label
+            panels[at] = (
+                replace(panels[at], y=label) if name == "y" else replace(panels[at], x=label)
+            )
+    return panels
 
 
 def _named(group: Any, start: str) -> list[Any]:
@@ -112,17 +126,26 @@ def _named(group: Any, start: str) -> list[Any]:
 
 
 def _texts(group: Any) -> list[str]:
-    return [_one_line(node.text or "") for node in group.iter() if node.tag is ElementTree.Comment]
+    return [
+        _one_line(html.unescape(node.text or ""))
+        for node in group.iter()
+        if node.tag is ElementTree.Comment
+    ]
 
 
 def _panel(group: Any) -> Panel:
     labels, logarithmic = ["", ""], []
+    own = [" ".join(_texts(part)) for part in _named(group, "text_")]
     for at, place in enumerate(_named(group, "matplotlib.axis_")[:2]):
         labels[at] = " ".join(text for part in _named(place, "text_") for text in _texts(part))
-        ticks = [text for part in _named(place, f"{'xy'[at]}tick_") for text in _texts(part)]
+        ticks = [" ".join(_texts(part)) for part in _named(place, f"{'xy'[at]}tick_")]
         if any("10^{" in text for text in ticks):
             logarithmic.append("xy"[at])
-    own = [text for part in _named(group, "text_") for text in _texts(part)]
+        if not labels[at] and not any(_PLAIN.fullmatch(text) for text in ticks):
+            # Cases, not numbers: each with the value that is written at it.
+            values = own[:-1] if len(own) == len(ticks) + 1 else [""] * len(ticks)
+            cases = (f"{tick} {value}" for tick, value in zip(ticks, values, strict=True))
+            labels[at] = "; ".join(case.strip() for case in cases)
     series = [text for part in _named(group, "legend_") for text in _texts(part)]
     return Panel(own[-1] if own else "", labels[0], labels[1], tuple(series), tuple(logarithmic))
 

@@ -63,15 +63,19 @@ def plot(records: Mapping[str, Record]) -> dict[str, Any]:
             (own, style.BLUE, "min B: least B(s), integers of [0, W), computed"),
         ):
             ax.barh(place[chosen], readings.lower[chosen], color=color, height=0.7, label=label)
+        plain = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        ax.axvline(600, color=style.BLACK, linestyle="--", linewidth=0.8, label="the paper's ~600")
         for y, value in zip(place, readings.lower, strict=True):
-            ax.text(value + 8, y, f"{value:.1f}", va="center", fontsize=7)
+            ax.text(value + 8, y, f"{value:.1f}", va="center", fontsize=7, bbox=plain)
         spread = f"{readings.lower.min():.0f} to {readings.lower.max():.0f}"
         ax.set_yticks(place, names)
         ax.grid(axis="y", visible=False)
         ax.set_xlim(0, 960)
         ax.set_xlabel("extrapolation / interpolation bound")
         ax.set_title(
-            f"the paper's ~600x ratio of bounds:\n{spread}, depending on the reading", loc="left"
+            f"the ~600x, for d = {readings.spec.rotary_dim}, c = {readings.spec.base:g}:\n"
+            f"{spread}, depending on the reading",
+            loc="left",
         )
         figure.legend(loc="outside lower center")
     scaling: Any = records["ratio_scaling"]

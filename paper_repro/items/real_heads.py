@@ -1,4 +1,4 @@
-"""Real heads: what the bounds say of SmolLM2's trained heads, and reading across a gap."""
+"""Real heads: what the bounds say of SmolLM2's trained heads."""
 
 from __future__ import annotations
 
@@ -10,38 +10,33 @@ import numpy as np
 
 from paper_repro.ledger import CORRECTED, Claim, number, verdict
 from pianalysis.bounds.interpolation import FORMS
-from pianalysis.extension.named import comparable_extensions
 from pianalysis.records import Record
 
 _claim = partial(Claim, item="real_heads", test="paper_repro/test_real_heads.py")
 
-MODEL = "smollm2"
+MODEL, NAME = "smollm2", "SmolLM2-135M-Instruct"
 TOKENS = 1024
-SCHEMES = {"linear x2": ("linear", 2), "ntk x2": ("ntk", 2), "yarn x2": ("yarn", 2)}
 
 
 def compute(seed: int = 0) -> Mapping[str, Record]:
-    """Measure SmolLM2-135M-Instruct on a play, with three schemes across the gaps."""
+    """Measure the heads of SmolLM2-135M-Instruct on a play."""
     from pianalysis.checkpoints.checkpoint import open_checkpoint
     from pianalysis.evaluation.text import default_text, encode
     from pianalysis.heads import measurement
-    from pianalysis.heads.measurement import measure
+    from pianalysis.heads.permitted import permitted_scores
 
     checkpoint = open_checkpoint(MODEL)
-    window = checkpoint.spec.context_window
-    extensions = {
-        label: comparable_extensions(checkpoint.spec, factor * window, [scheme])[scheme]
-        for label, (scheme, factor) in SCHEMES.items()
-    }
     tokens = encode(checkpoint.tokenizer, default_text(), TOKENS)
-    return measurement.records(measure(checkpoint, tokens, extensions=extensions, seed=seed))
+    heads = measurement.head_statistics(checkpoint, tokens, draws=1, seed=seed, store={})
+    curve = measurement.limits_curve(checkpoint.spec)
+    return measurement.head_records(heads, permitted_scores(heads), curve)
 
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw each record with the command's own pictures."""
     from pianalysis.pictures import heads
 
-    return heads.figures(records)
+    return heads.figures(records, NAME)
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:

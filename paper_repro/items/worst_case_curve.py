@@ -148,16 +148,16 @@ def _curves(curve: Any, exact: Any) -> Any:
         line, points = curve.where(scheme=name), exact.where(scheme=name)
         ends = points.largest_lower[0], points.largest_upper[0]
         with style.applied():
-            # One number, not a value at each span: drawn at L', where the range ends.
-            ax.plot(
-                [curve.target / 1024] * 2,
-                ends,
-                "-_",
-                color=style.ORANGE,
-                linewidth=4.0,
-                markersize=9.0,
-                label="worst over [0, L'): between these ends",
+            # One number for all of [0, L'), not a value at each span: a band across the range.
+            ax.fill_between(
+                [0.0, curve.target / 1024],
+                *ends,
+                facecolor=style.ORANGE,
+                edgecolor=style.RED,
+                linewidth=0.8,
+                label="largest over [0, L'): within this band",
             )
+            ax.axhline(2.0, color=style.GREY, linestyle="--", linewidth=0.8)
             for window, text in ((curve.spec.context_window, "L"), (curve.target, "L'")):
                 ax.axvline(window / 1024, color=style.GREY, linewidth=0.8, linestyle=":")
                 ax.annotate(
@@ -174,7 +174,7 @@ def _curves(curve: Any, exact: Any) -> Any:
                 line.bound,
                 color=style.BLUE,
                 linewidth=0.9,
-                label="upper bound, closed form, every integer span",
+                label="looser closed-form bound, every integer span",
             )
             ax.plot(
                 points.span / 1024,
@@ -182,6 +182,8 @@ def _curves(curve: Any, exact: Any) -> Any:
                 "o",
                 color=style.BLACK,
                 markersize=2.8,
+                markerfacecolor="none",  # 8191 and 8401 lie close together
+                markeredgewidth=0.8,
                 label="exact (certified)",
             )
         frame.finish(
@@ -193,7 +195,7 @@ def _curves(curve: Any, exact: Any) -> Any:
         )
         ax.set_ylim(0.8, 90.0)
         ax.set_xlim(-0.8, REACH * curve.target / 1024 + 1.2)
-        frame.plain_ticks(ax, "y", [1.0, 3.0, 10.0, 30.0])
+        frame.plain_ticks(ax, "y", [1.0, 2.0, 5.0, 10.0, 30.0])
         with style.applied():
             ax.set_xticks([2, 8, 16, 24, 32])
             if place < 4:
@@ -202,10 +204,10 @@ def _curves(curve: Any, exact: Any) -> Any:
                 ax.set_yticklabels([])
     with style.applied():
         figure.suptitle(
-            f"trained scores in [-1, 1]: only {low} stays below 2 on [0, L'), L' = "
-            f"{curve.target}; just past L' it, too, reaches "
-            f"{at_least(outside.lower[0], 3)},\nand by 4 L' every scheme {at_least(beyond, 3)}. "
-            "Above each panel: what is proved on [0, L')",
+            f"L = {curve.spec.context_window}, L' = {curve.target}, trained scores in [-1, 1], "
+            f"every |h| ≤ H = {curve.max_coefficient:g}: only {low} stays below 2 on [0, L');\n"
+            f"just past L' it, too, reaches {at_least(outside.lower[0], 3)}, and by 4 L' each at "
+            f"least {at_least(beyond, 3)}. Above each panel: the bound proved on [0, L')",
             fontsize=8,
         )
     return frame.shared_legend(figure)

@@ -246,7 +246,7 @@ class _Run:
         write_atomic(self.state, safetensors.torch.save(tensors, self._identity()))
 
     def _load(self) -> None:
-        tensors = read_tensors(self.state)
+        tensors = dict(read_tensors(self.state))
         with safetensors.safe_open(self.state, framework="pt") as file:
             known = file.metadata()
         if known != self._identity():

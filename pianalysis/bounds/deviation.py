@@ -97,7 +97,7 @@ def deviation_bound(extension: Extension, s: Any, h: Any = 1.0) -> Deviation:
         raise ValueError(f"s must lie in [0, {extension.target}), got {worst}")
     if spec.context_window < 2:
         raise ValueError("extension must have a window of at least 2 for a chord, got 1")
-    work = spans.size * spec.context_window * spec.pairs * _COARSE
+    work = max(1, spans.size) * spec.context_window * spec.pairs * _COARSE
     if work > LARGEST_WORK:
         raise ValueError(
             "s times context_window times pairs must be at most "

@@ -1,6 +1,7 @@
 """``pianalysis finetune``: one run; ``-m pianalysis.finetune`` is what torchrun starts.
 
-On one host with eight GPUs: ``torchrun --nproc-per-node 8 -m pianalysis.finetune SOURCE ...``.
+On one host with eight GPUs: ``torchrun --nproc-per-node 8 -m pianalysis.finetune SOURCE ...``. The
+first process alone reads the checkpoint and says why it is refused.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def run(options: Any) -> str | None:
     """Return what the command prints; nothing but in a run's first process."""
     import torch
 
+    from pianalysis.finetune.distributed import RefusedByFirst
     from pianalysis.finetune.recipe import Recipe
     from pianalysis.finetune.train import finetune
     from pianalysis.pictures.training import save_loss_curve
@@ -96,6 +98,8 @@ def run(options: Any) -> str | None:
             save_at=range(every, recipe.steps, every),
             original_length=options.original_length,
         )
+    except RefusedByFirst:
+        raise SystemExit(2) from None  # the first process says why
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

@@ -93,6 +93,6 @@ def run(options: Any) -> str:
             store=store,
         )
         written = records(measurement)
-        save(written, figures(written), out)
+        save(written, figures(written, checkpoint.name), out)
     names = ", ".join(f"{stem}.csv/.json" for stem in written)
     return f"{table(checkpoint, measurement)}\n\nwritten to {options.out}: {names} and pictures"

@@ -11,7 +11,7 @@ from pianalysis.extension import PositionInterpolation
 from pianalysis.planning import dry_run
 from pianalysis.planning import plan as planning
 from pianalysis.planning.dry_run import DryRun
-from pianalysis.planning.plan import GIB, GPUS_PER_HOST, USABLE, Plan, model_config
+from pianalysis.planning.plan import GIB, USABLE, Plan, model_config
 from pianalysis.records import plain
 
 
@@ -37,8 +37,8 @@ def table(plan: Plan) -> str:
         ("  together", f"{_gib(plan.memory_total)}   {_verdict(plan)}"),
         ("  without gradient checkpointing", _gib(plan.memory_plain_total)),
         ("", ""),
-        (f"MEMORY of each host of {min(plan.gpus, GPUS_PER_HOST)} GPUs", "GiB, an estimate"),
-        ("  the checkpoint, opened by each process", _gib(plan.host_memory)),
+        ("MEMORY of the first host, to open the model", "GiB, a ceiling"),
+        ("  one copy, and its own GPUs' parts", _gib(plan.host_memory)),
         ("", ""),
         ("WORK", "floating-point operations"),
         ("  a token, matrices", f"{operations.matrices:.4g}"),

@@ -169,11 +169,6 @@ def scheme_profile(extension: Extension) -> SchemeProfile:
     reached = target * theta / (2.0 * np.pi)
     unseen = (trained < 1.0) & (reached > trained * (1.0 + _ROUNDING))
     multiplier = extension.attention_factor**2
-    if multiplier < 1e-300:
-        raise ValueError(
-            "attention_factor must be at least 1e-150 for a temperature to exist, got "
-            f"{extension.attention_factor:g}"
-        )
     contrast = float(adjacent_contrast(extension))
     return SchemeProfile(
         spec=spec,

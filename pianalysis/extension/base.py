@@ -19,6 +19,9 @@ from pianalysis.rope import phases
 from pianalysis.rope.spec import LARGEST_WINDOW, RopeSpec, check_spec
 
 LARGEST_FACTOR = 1e6
+# Of what multiplies cosines and sines (float16 would hold next to nothing of less), and of what
+# divides a frequency.
+FACTOR_LIMITS = {"at_least": 1.0 / LARGEST_FACTOR, "at_most": LARGEST_FACTOR}
 BY_RULE: Any = None  # the default of fields that __post_init__ fills in by the scheme's own rule
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
-from pianalysis.extension.base import BY_RULE, LARGEST_FACTOR, Extension, Scaled
+from pianalysis.extension.base import BY_RULE, FACTOR_LIMITS, Extension, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class LongRoPE(Scaled):
     target : int
         L': the length in use; it decides between the two lists.
     short_factor, long_factor : sequence of float
-        f_j, above 0, one a pair (d/2).
+        f_j, from 1e-6 to 1e6, one a pair (d/2).
     factor : float, optional
         k, which enters the attention factor alone; L' / L unless given.
     attention_factor : float, optional
-        An explicit value instead of the rule's (1 for k = 1).
+        An explicit value instead of the rule's (1 for k = 1), from 1e-6 to 1e6.
 
     Notes
     -----
@@ -59,7 +59,7 @@ class LongRoPE(Scaled):
             object.__setattr__(self, name, self._factors(name))
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = checks.real("attention_factor", attention, above=0.0, at_most=LARGEST_FACTOR)
+        attention = checks.real("attention_factor", attention, **FACTOR_LIMITS)
         object.__setattr__(self, "attention_factor", attention)
 
     @property
@@ -75,7 +75,7 @@ class LongRoPE(Scaled):
             raise TypeError(f"{name} must be a list of {pairs} numbers, got {values!r}")
         if len(values) != pairs:
             raise ValueError(f"{name} must have one value a pair, {pairs}, got {len(values)}")
-        return tuple(checks.real(f"{name}[{j}]", v, above=0.0) for j, v in enumerate(values))
+        return tuple(checks.real(f"{name}[{j}]", v, **FACTOR_LIMITS) for j, v in enumerate(values))
 
     def _ruled_attention(self) -> float:
         if self.factor == 1.0:

@@ -18,7 +18,7 @@ import numpy as np
 
 from pianalysis import checks
 from pianalysis.arrays import FloatArray
-from pianalysis.extension.base import BY_RULE, LARGEST_FACTOR, Scaled, turns_in_window
+from pianalysis.extension.base import BY_RULE, FACTOR_LIMITS, Scaled, turns_in_window
 from pianalysis.rope.spec import RopeSpec
 
 
@@ -132,7 +132,7 @@ class YaRN(Scaled):
         Where both are given and not 0, the attention factor is
         (0.1 mscale ln k + 1) / (0.1 mscale_all_dim ln k + 1), as DeepSeek's configs ask.
     attention_factor : float, optional
-        An explicit value, which wins over any rule.
+        An explicit value from 1e-6 to 1e6, which wins over any rule.
     truncate : bool, optional
         Whether floor and ceil are applied; gpt-oss says no.
 
@@ -191,7 +191,7 @@ class YaRN(Scaled):
             )
         given = self.attention_factor
         attention = self._ruled_attention() if given is None else given
-        attention = checks.real("attention_factor", attention, above=0.0, at_most=LARGEST_FACTOR)
+        attention = checks.real("attention_factor", attention, **FACTOR_LIMITS)
         object.__setattr__(self, "attention_factor", attention)
 
     @property

@@ -7,18 +7,17 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch.distributed.tensor import DTensor
 from transformers import initialization
-from transformers.distributed.configuration_utils import DistributedConfig
 
 from pianalysis.checkpoints.checkpoint import open_checkpoint, ropes_differ
 from pianalysis.extension import Extension
+from pianalysis.finetune import distributed
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.saving import read_tensors
 from pianalysis.rope.spec import RopeSpec
@@ -42,14 +41,26 @@ class Prepared:
             return _empty(copy.deepcopy(self.config))
 
     def load_weights(self, folder: Path) -> None:
-        """Take the weights of a checkpoint that a run saved."""
-        weights: dict[str, torch.Tensor] = {}
-        for path in sorted(folder.glob("model*.safetensors")):
-            weights |= read_tensors(path)
-        missing = self.model.load_state_dict(weights, strict=False).missing_keys
-        left = set(missing) - set(getattr(self.model, "all_tied_weights_keys", ()))
-        if left:
-            raise ValueError(f"{folder}: must hold every weight, got no {min(left)}")
+        """Take the weights of a checkpoint that a run saved; the first process alone reads it.
+
+        Raises
+        ------
+        ValueError
+            A file that is cut short, a weight that is missing or has another shape.
+        """
+        distributed.from_first(lambda: _fill(self.model, folder))
+
+    def split(self, device: torch.device) -> Any:
+        """Return the model for training: split over the processes where there are several.
+
+        ``model`` then holds no weights any more.
+        """
+        if not distributed.several():
+            return self.model
+        shell = self.shell()
+        shell.tie_weights()
+        source = self.model if distributed.is_first() else None
+        return distributed.spread(shell, source, device)
 
 
 def prepare(
@@ -60,11 +71,31 @@ def prepare(
 ) -> Prepared:
     """Return the model with the recipe's scheme in its config, weights in float32.
 
+    Of several processes the first alone opens the source; in the others the model has no weights
+    until ``split``. All must call this.
+
     Raises
     ------
     ValueError
         What ``open_checkpoint`` refuses; layers with different RoPEs; a target below the window.
+        In every process: ``distributed.RefusedByFirst`` in those that read nothing.
     """
+    kept: list[Any] = []
+
+    def first() -> Prepared:
+        whole = _prepared(source, recipe, original_length)
+        kept.append(whole.model)
+        return replace(whole, model=None)
+
+    prepared = distributed.from_first(first)
+    return replace(prepared, model=kept[0] if kept else prepared.shell())
+
+
+def _prepared(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    recipe: Recipe,
+    original_length: int | None,
+) -> Prepared:
     if isinstance(source, Mapping):
         return _from_scratch(source, recipe, original_length)
     opened = open_checkpoint(source, original_length=original_length)
@@ -99,6 +130,23 @@ def _from_scratch(
     return Prepared("from scratch", model, config, None, spec, extension, digest)
 
 
+def _fill(model: Any, folder: Path) -> None:
+    """Copy the saved weights into a whole model, a tensor at a time."""
+    left = {name: weight.detach() for name, weight in model.named_parameters()}
+    for path in sorted(folder.glob("model*.safetensors")):
+        for name, tensor in read_tensors(path):
+            if name in left:
+                weight = left.pop(name)
+                if weight.shape != tensor.shape:
+                    raise ValueError(
+                        f"{path}: {name} must have the shape {tuple(weight.shape)}, "
+                        f"got {tuple(tensor.shape)}"
+                    )
+                weight.copy_(tensor)
+    if left:
+        raise ValueError(f"{folder}: must hold every weight, got no {min(left)}")
+
+
 def _empty(config: Any) -> Any:
     factory: Any = transformers.AutoModelForCausalLM
     with initialization.no_init_weights():
@@ -117,14 +165,3 @@ def _extended(config: Any, extension: Extension) -> Any:
     values |= extension.to_hf()
     values["original_max_position_embeddings"] = extension.spec.context_window
     return transformers.AutoConfig.for_model(**values)
-
-
-def shard(model: Any, processes: int) -> Any:
-    """Split the weights over the processes (FSDP2), by transformers' own plan for the model."""
-    plan = DistributedConfig(fsdp_size=processes)
-    plan, _, mesh = type(model).prepare_distribute_model(plan, device_map=None)
-    model = type(model).maybe_distribute_model(model, plan, mesh)
-    whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]
-    if whole:
-        raise ValueError(f"every weight must be split over the processes, got {whole[0]} whole")
-    return model

@@ -7,24 +7,26 @@ the seed of every step follow from the step's number.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
     get_optimizer_state_dict,
-    set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
+from pianalysis.finetune import distributed
 from pianalysis.records import write_atomic
 
 OPTIMISER = Path("training", "optimizer.safetensors")
@@ -72,6 +74,10 @@ def save_checkpoint(
         checkpoints are untouched.
     """
     weights = get_model_state_dict(model, options=_WHOLE)
+    # Parts put together no longer share memory, by which a tied weight is known and saved once.
+    for name, source in (getattr(model, "all_tied_weights_keys", None) or {}).items():
+        if source in weights:
+            weights.pop(name, None)
     # Before the first step there are no moments; asking for them would count as a step.
     # torch types what it returns by every form that an optimiser's state can have.
     moments: Any = get_optimizer_state_dict(model, optimizer, options=_WHOLE) if step else {}
@@ -108,35 +114,83 @@ def save_checkpoint(
             shutil.rmtree((checkpoint_folder(folder, earlier) / OPTIMISER).parent, True)
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a safetensors file; one that is cut short is refused by name."""
-    try:
-        tensors: dict[str, torch.Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: must be a whole safetensors file, got {error}") from None
-    return tensors
+def read_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of a safetensors file, one in memory at a time.
+
+    Raises
+    ------
+    ValueError
+        A file that is cut short, by name, before the first tensor.
+    """
+    with _opened(path) as file:
+        for name in file.offset_keys():  # in the file's own order, as a disk likes it
+            yield name, file.get_tensor(name)
 
 
 def load_optimizer(path: Path, model: Any, optimizer: Any) -> None:
     """Put the saved moments into an optimiser; its rates and groups stay its own.
+
+    The first process alone reads the file; of several each receives the rows of its own weights.
 
     Raises
     ------
     ValueError
         Tensors that are not those of this model.
     """
-    state: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in read_tensors(path).items():
-        weight, _, part = name.rpartition("/")
-        state.setdefault(weight, {})[part] = tensor
-    # Of this process alone, hence on each of them; only its groups are used.
-    own = get_optimizer_state_dict(model, optimizer)
-    named = {name for name, weight in model.named_parameters() if weight.requires_grad}
-    if named != state.keys():
-        odd = min(named ^ state.keys())
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    # This makes the state, which an optimiser has from its first step on; no weight changes.
+    get_optimizer_state_dict(model, optimizer)
+    with contextlib.ExitStack() as open_files:
+        file: Any = None
+
+        def first() -> dict[str, float]:
+            nonlocal file
+            file = open_files.enter_context(_opened(path))
+            return _counters(path, file, optimizer, weights)
+
+        counters = distributed.from_first(first)
+        for name, weight in weights.items():
+            for part, value in optimizer.state[weight].items():
+                key = f"{name}/{part}"
+                if key in counters:
+                    value.fill_(counters[key])
+                    continue
+                whole = None if file is None else file.get_tensor(key)
+                if isinstance(value, DTensor):
+                    whole = distributed.received(value, whole, value.device)
+                    value = value.to_local()
+                value.copy_(whole)
+
+
+def _counters(
+    path: Path, file: Any, optimizer: Any, weights: Mapping[str, torch.Tensor]
+) -> dict[str, float]:
+    """Return the scalars of a saved state, after holding all of it against the optimiser's."""
+    saved = set(file.keys())
+    named = {key.rpartition("/")[0] for key in saved}
+    wanted = {
+        f"{name}/{part}": value
+        for name, weight in weights.items()
+        for part, value in optimizer.state[weight].items()
+    }
+    if saved != wanted.keys():
+        odd = min(named ^ weights.keys() or saved ^ wanted.keys())
         raise ValueError(f"{path}: must hold the moments of every weight and no other, got {odd!r}")
-    full: dict[str, Any] = {"state": state, "param_groups": own["param_groups"]}
-    set_optimizer_state_dict(model, optimizer, full, options=_WHOLE)
+    for key, value in wanted.items():
+        shape = tuple(file.get_slice(key).get_shape())
+        if shape != tuple(value.shape):
+            raise ValueError(f"{path}: {key} must have the shape {tuple(value.shape)}, got {shape}")
+    return {key: file.get_tensor(key).item() for key, value in wanted.items() if value.ndim == 0}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file, whose tensors are read when asked for."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{path}: must be a whole safetensors file, got {error}") from None
 
 
 def _settle(folder: Path) -> None:

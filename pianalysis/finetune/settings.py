@@ -16,6 +16,10 @@ import transformers
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.planning.published import BETAS, WEIGHT_DECAY
 
+# Seconds that processes wait for the one that reads: 65B parameters in float32 (260 GB), read twice
+# (checksum and weights) from a disk of 0.1 GB/s, take 5200. torch's own limit is 1800.
+_LONGEST_READ = 7200
+
 
 def arguments(recipe: Recipe, folder: Path) -> Any:
     """Return the Trainer's arguments; this also joins the processes that torchrun started."""
@@ -40,6 +44,7 @@ def arguments(recipe: Recipe, folder: Path) -> Any:
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=cuda,
+        ddp_timeout=_LONGEST_READ,
         ddp_backend="gloo" if several and not cuda else None,
         activation_checkpointing=recipe.gradient_checkpointing,
     )

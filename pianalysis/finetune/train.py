@@ -26,7 +26,7 @@ from pianalysis import checks
 from pianalysis.extension.registry import described
 from pianalysis.finetune import settings
 from pianalysis.finetune.corpus import Corpus, Sequences, default_corpus
-from pianalysis.finetune.model import Prepared, prepare, shard
+from pianalysis.finetune.model import Prepared, prepare
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.record import FineTuning
 from pianalysis.finetune.saving import (
@@ -94,6 +94,10 @@ def finetune(
 
     Notes
     -----
+    Of several processes (torchrun) the first alone reads the source and the saved checkpoints, and
+    each of the others receives its part. What the first refuses, the others raise as
+    ``distributed.RefusedByFirst``, a ValueError.
+
     On a CPU the same recipe, corpus, number of threads and number of processes give the same bytes,
     resumed or not: deterministic algorithms are switched on for the run, and a resumed run takes
     the number of threads it began with. On CUDA they are not.
@@ -174,11 +178,8 @@ class _Run:
             return
         arguments.learning_rate = self.recipe.peak_rate(self.parameters)
         arguments.max_steps = self.end - self.begin
-        model = self.prepared.model
-        if arguments.world_size > 1:
-            model = shard(model, arguments.world_size)
         trainer = _Trainer(
-            model=model,
+            model=self.prepared.split(arguments.device),
             args=arguments,
             train_dataset=_Remaining(self.sequences, self.begin),
         )

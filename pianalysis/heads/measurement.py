@@ -86,34 +86,49 @@ def measure(
         Naming the argument: too few tokens, an extension of another model.
     """
     store = {} if store is None else store
-    spec = checkpoint.spec
     if len(tokens) < 8:
         raise ValueError(f"tokens must hold at least 8, got {len(tokens)}")
-    text = list(tokens[:_GAP_TEXT])
     statistics = head_statistics(checkpoint, tokens, draws=draws, seed=seed, store=store)
+    likelihood, passkey = across_gaps(
+        checkpoint, tokens, extensions=extensions, trials=trials, seed=seed, store=store
+    )
     return Measurement(
         statistics=statistics,
         permitted=permitted_scores(statistics),
-        curve=_curve(spec),
-        likelihood=gap_likelihood(
-            checkpoint,
-            text,
-            prefix=len(text) // 2,
-            gaps=default_gaps(spec.context_window, len(text)),
-            extensions=extensions,
-            store=store,
-        ),
-        passkey=gap_passkey(
-            checkpoint,
-            distances=default_distances(
-                spec.context_window, shortest_distance(checkpoint.tokenizer)
-            ),
-            trials=trials,
-            seed=seed,
-            extensions=extensions,
-            store=store,
-        ),
+        curve=limits_curve(checkpoint.spec),
+        likelihood=likelihood,
+        passkey=passkey,
     )
+
+
+def across_gaps(
+    checkpoint: Checkpoint,
+    tokens: Sequence[int],
+    *,
+    extensions: Mapping[str, Extension] | None,
+    trials: int,
+    seed: int,
+    store: Store,
+) -> tuple[GapLikelihood, GapPasskey]:
+    """Return how the text's beginning and passkeys are read across the default gaps."""
+    text, window = list(tokens[:_GAP_TEXT]), checkpoint.spec.context_window
+    likelihood = gap_likelihood(
+        checkpoint,
+        text,
+        prefix=len(text) // 2,
+        gaps=default_gaps(window, len(text)),
+        extensions=extensions,
+        store=store,
+    )
+    passkey = gap_passkey(
+        checkpoint,
+        distances=default_distances(window, shortest_distance(checkpoint.tokenizer)),
+        trials=trials,
+        seed=seed,
+        extensions=extensions,
+        store=store,
+    )
+    return likelihood, passkey
 
 
 def head_statistics(
@@ -174,7 +189,7 @@ def default_distances(window: int, shortest: int) -> list[int]:
     return sorted({max(round(share * window), shortest) for share in shares})
 
 
-def _curve(spec: RopeSpec) -> WorstCaseCurve | None:
+def limits_curve(spec: RopeSpec) -> WorstCaseCurve | None:
     """Return the worst case at four windows, where the programme fits in memory."""
     if spec.context_window * spec.rotary_dim > LARGEST_GRID or spec.rotary_dim > LARGEST_DIM:
         return None
@@ -191,7 +206,19 @@ class HeadColumns(HeadTable):
 
 def records(measurement: Measurement) -> dict[str, Record]:
     """Return file stem -> record, each the data of the picture of that name."""
-    statistics = measurement.statistics
+    heads = head_records(measurement.statistics, measurement.permitted, measurement.curve)
+    return heads | gap_records(measurement.likelihood, measurement.passkey)
+
+
+def gap_records(likelihood: GapLikelihood, passkey: GapPasskey) -> dict[str, Record]:
+    """Return the records of reading across gaps, by file stem."""
+    return {"heads_likelihood": likelihood, "heads_passkey": passkey}
+
+
+def head_records(
+    statistics: HeadStatistics, permitted: PermittedScores | None, curve: WorstCaseCurve | None
+) -> dict[str, Record]:
+    """Return the records of the heads themselves, by file stem."""
 
     def chosen(*names: str, curve: WorstCaseCurve | None = None) -> HeadColumns:
         table = {name: statistics.table[name] for name in ("layer", "head", *names)}
@@ -207,12 +234,10 @@ def records(measurement: Measurement) -> dict[str, Record]:
         "heads_map": statistics,
         "heads_bands": statistics.bands,
         "heads_bounds": chosen("deviation_max", *bounds, *searched),
-        "heads_growth": chosen(*growth, curve=measurement.curve),
+        "heads_growth": chosen(*growth, curve=curve),
         "heads_softmax": chosen(*softmax, "from_chords_ratio"),
         "heads_average": chosen(*average),
-        "heads_likelihood": measurement.likelihood,
-        "heads_passkey": measurement.passkey,
     }
-    if measurement.permitted is not None:
-        written["heads_permitted"] = measurement.permitted
+    if permitted is not None:
+        written["heads_permitted"] = permitted
     return written

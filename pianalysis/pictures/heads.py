@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pianalysis.arrays import FloatArray
-from pianalysis.heads.statistics import HeadStatistics
+from pianalysis.heads.statistics import HeadStatistics, HeadTable
 from pianalysis.heads.summary import WorstCaseCurve
 from pianalysis.pictures import clouds, frame, limits, marks, style
 from pianalysis.records import Record
@@ -87,7 +87,7 @@ def score_fan(statistics: HeadStatistics, name: str = "") -> Figure:
     return figure
 
 
-def deviation_against_bounds(statistics: HeadStatistics) -> Figure:
+def deviation_against_bounds(statistics: HeadTable) -> Figure:
     """Draw each head's largest chord deviation against its largest bounds; on the line: equal.
 
     And, for the paper's form, what the search over all queries and causal keys found: a point above
@@ -122,7 +122,7 @@ def deviation_against_bounds(statistics: HeadStatistics) -> Figure:
     return frame.shared_legend(figure, rows=3)
 
 
-def growth_against_worst_case(statistics: HeadStatistics, curve: WorstCaseCurve | None) -> Figure:
+def growth_against_worst_case(statistics: HeadTable, curve: WorstCaseCurve | None) -> Figure:
     """Draw where heads lie under the worst case: growth outside the window against the limit H.
 
     Without a curve (a window too long for the programme) the heads stand alone.
@@ -148,23 +148,24 @@ def growth_against_worst_case(statistics: HeadStatistics, curve: WorstCaseCurve 
     return frame.shared_legend(figure, rows=2)
 
 
-def figures(records: Mapping[str, Record]) -> dict[str, Figure]:
-    """Return file stem -> picture, drawn from ``heads.measurement.records``."""
+def figures(records: Mapping[str, Record], name: str) -> dict[str, Figure]:
+    """Return file stem -> picture of the records there are of ``heads.measurement.records``.
+
+    ``name`` is that of the checkpoint.
+    """
     drawn: Mapping[str, Any] = records
-    statistics, name = drawn["heads_map"], drawn["heads_likelihood"].checkpoint
-    out = {
-        "heads_map": head_map(statistics, name),
-        "heads_bands": score_fan(statistics, name),
-        "heads_bounds": deviation_against_bounds(statistics),
-        "heads_growth": growth_against_worst_case(statistics, drawn["heads_growth"].curve),
-        "heads_softmax": limits.softmax_picture(drawn["heads_softmax"]),
-        "heads_average": limits.average_picture(drawn["heads_average"]),
-        "heads_likelihood": likelihood_picture(drawn["heads_likelihood"]),
-        "heads_passkey": passkey_picture(drawn["heads_passkey"]),
+    drawers: dict[str, Callable[[Any], Figure]] = {
+        "heads_map": lambda record: head_map(record, name),
+        "heads_bands": lambda _: score_fan(drawn["heads_map"], name),
+        "heads_bounds": deviation_against_bounds,
+        "heads_growth": lambda record: growth_against_worst_case(record, record.curve),
+        "heads_softmax": limits.softmax_picture,
+        "heads_average": limits.average_picture,
+        "heads_permitted": limits.permitted_picture,
+        "heads_likelihood": likelihood_picture,
+        "heads_passkey": passkey_picture,
     }
-    if "heads_permitted" in drawn:
-        out["heads_permitted"] = limits.permitted_picture(drawn["heads_permitted"])
-    return out
+    return {stem: drawers[stem](record) for stem, record in drawn.items()}
 
 
 def likelihood_picture(record: GapLikelihood) -> Figure:

@@ -131,6 +131,46 @@ def training_memory(
     )
 
 
+def loading_memory(sizes: Architecture, *, gpus: int, on_host: int) -> float:
+    r"""Return the host bytes that opening a checkpoint takes on the host of the first process.
+
+    .. math::
+        4 N \left(1 + \frac{p}{g}\right) \text{ for } g > 1, \qquad 4 N \text{ for } g = 1
+
+    The first process reads one whole copy in float32; each of the g processes receives its part,
+    and p of them run on that host. With one process the copy itself is trained.
+
+    Parameters
+    ----------
+    gpus : int
+        g, the processes that share the weights.
+    on_host : int
+        p, those on the host of the first, at most g.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, the rule and the value.
+
+    Notes
+    -----
+    A ceiling: the copy is given up weight by weight as the parts grow, and on GPUs the parts are
+    not in the host's memory. Other hosts hold their parts alone. Not in it: libraries (some 0.3 GB
+    a process), mapped files (page cache, which the system takes back when it needs it), and
+    saving, for which the first process gathers weights and moments, 12 N bytes.
+
+    Examples
+    --------
+    >>> llama = Architecture(32000, 8192, 22016, 80, 64, 64, 128)
+    >>> round(loading_memory(llama, gpus=128, on_host=8) / 1e9)
+    277
+    """
+    checks.whole("gpus", gpus)
+    checks.whole("on_host", on_host, at_most=gpus)
+    copy = float(MASTER * sizes.parameters)
+    return copy if gpus == 1 else copy * (1.0 + on_host / gpus)
+
+
 def layer_activations(sizes: Architecture, tokens: int, *, width: int = COMPUTE) -> int:
     r"""Return the bytes that one layer's forward pass saves for its backward pass.
 

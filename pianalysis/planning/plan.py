@@ -13,9 +13,9 @@ from pianalysis import checks
 from pianalysis.extension import PositionInterpolation, named
 from pianalysis.planning.architecture import Architecture
 from pianalysis.planning.cost import (
-    MASTER,
     Memory,
     Operations,
+    loading_memory,
     training_memory,
     training_operations,
 )
@@ -45,9 +45,9 @@ class Plan(Record):
     """The cost of one fine-tuning run; bytes are on one GPU, at the highest point of a step.
 
     ``memory`` is with gradient checkpointing, as the run is started, ``memory_plain`` without.
-    ``host_memory`` is what the processes of one host take to open the checkpoint, a whole float32
-    copy each, before the weights are split. ``smallest_gpus`` is the smallest count on which it
-    fits, None where there is none.
+    ``host_memory`` is what the processes of the first host take together to open the checkpoint,
+    as ``loading_memory`` counts it. ``smallest_gpus`` is the smallest count on which it fits, None
+    where there is none.
     ``operations`` count one token; ``hours`` include what checkpointing computes again.
     """
 
@@ -193,7 +193,7 @@ def plan(
         memory_plain=plain,
         memory_total=own.total,
         memory_plain_total=plain.total,
-        host_memory=float(MASTER * sizes.parameters * min(gpus, GPUS_PER_HOST)),
+        host_memory=loading_memory(sizes, gpus=gpus, on_host=min(gpus, GPUS_PER_HOST)),
         fits=fits(gpus),
         smallest_gpus=next(filter(fits, possible), None),
         operations=operations,

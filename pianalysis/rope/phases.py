@@ -153,9 +153,12 @@ def uniform_grid(spans: FloatArray) -> tuple[float, float] | None:
     if max(abs(Fraction(start)), abs(stop)) * quanta > 2**53:
         return None
     # In pieces that stay in cache: a whole grid of temporaries would cost more than the sum.
-    for first in range(0, spans.size, 1 << 15):
-        part = spans[first : first + (1 << 15)]
-        if not np.array_equal(part, (start + step * first) + step * np.arange(part.size)):
+    size = min(spans.size, 1 << 13)
+    steps, point = step * np.arange(size), np.empty(size)
+    for first in range(0, spans.size, size):
+        part = spans[first : first + size]
+        expected = np.add(steps[: part.size], start + step * first, out=point[: part.size])
+        if not (part == expected).all():
             return None
     return start, step
 
@@ -187,9 +190,10 @@ def _sum_on_grid(
     anchors = rotations(model, start + step * width * np.arange(blocks))
     offsets = rotations(model, step * np.arange(width))
     right = np.concatenate([offsets.real, -offsets.imag], axis=1).T
-    out = np.empty((weights[..., 0].size, count))
+    out = np.empty((weights[..., 0].size, blocks * width))
     for row, weight in zip(out, weights.reshape(-1, pairs), strict=True):
         turned = weight * anchors
         left = np.concatenate([turned.real, turned.imag], axis=1)
-        row[:] = (left @ right).ravel()[:count]
-    return out.reshape(*weights.shape[:-1], count)
+        np.matmul(left, right, out=row.reshape(blocks, width))
+    # The last block reaches beyond the grid.
+    return out[:, :count].reshape(*weights.shape[:-1], count)

@@ -39,7 +39,8 @@ def score_coefficients(q: Any, k: Any, layout: str = "interleaved") -> Any:
     Raises
     ------
     ValueError
-        Unknown layout; an odd, missing or unequal last axis; NaN or infinite entries.
+        Unknown layout; an odd, missing or unequal last axis; NaN or infinite entries, or entries
+        whose products are.
     TypeError
         Half-precision or non-numeric input.
 
@@ -57,7 +58,15 @@ def score_coefficients(q: Any, k: Any, layout: str = "interleaved") -> Any:
     q, k = checks.array("q", q), checks.array("k", k)
     _check_vectors(q.shape, k.shape)
     first, second = _pair_slices(layout, q.shape[-1])
-    return (q[..., first] + 1j * q[..., second]) * (k[..., first] - 1j * k[..., second])
+    with np.errstate(over="ignore", invalid="ignore"):  # said below
+        h = (q[..., first] + 1j * q[..., second]) * (k[..., first] - 1j * k[..., second])
+    _check_products(bool(np.isfinite(h).all()), str(h.dtype))
+    return h
+
+
+def _check_products(finite: bool, dtype: str) -> None:
+    if not finite:
+        raise ValueError(f"q and k must be small enough for their products to be finite in {dtype}")
 
 
 def _pair_slices(layout: str, dim: int) -> tuple[slice, slice]:
@@ -106,7 +115,9 @@ def _torch_coefficients(q: Any, k: Any, layout: str) -> Any:
     first, second = _pair_slices(layout, q.shape[-1])
     turned = torch.complex(q[..., first].contiguous(), q[..., second].contiguous())
     against = torch.complex(k[..., first].contiguous(), k[..., second].contiguous())
-    return turned * against.conj()
+    h = turned * against.conj()
+    _check_products(bool(torch.isfinite(h).all()), str(h.dtype))
+    return h
 
 
 def attention_score(model: Rotary, h: Any, s: Any, *, derivative: int = 0) -> FloatArray:

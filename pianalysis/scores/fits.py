@@ -93,7 +93,8 @@ def fit_score(
     ------
     ValueError, TypeError
         Wrong number of values, more columns than rows, a window beyond memory, unknown method,
-        negative ridge, or a normal matrix that the chosen precision finds singular.
+        negative ridge, a normal matrix that the chosen precision finds singular, or values that
+        overflow it.
 
     Notes
     -----
@@ -126,17 +127,23 @@ def fit_score(
     rank = None
     x: npt.NDArray[np.floating[Any]]
     try:
-        if method == "normal_float32":
-            x = _solve_float32(_design_float32(spec, grid), y, ridge)
-        elif method == "normal_float64":
-            x = _solve_float64(_design(spec, grid), y, ridge)
-        else:
-            x, rank = _solve_svd(_design(spec, grid), y, ridge)
+        with np.errstate(over="ignore", invalid="ignore"):  # said below
+            if method == "normal_float32":
+                x = _solve_float32(_design_float32(spec, grid), y, ridge)
+            elif method == "normal_float64":
+                x = _solve_float64(_design(spec, grid), y, ridge)
+            else:
+                x, rank = _solve_svd(_design(spec, grid), y, ridge)
     except (np.linalg.LinAlgError, RuntimeError) as error:
         raise ValueError(
             f"ridge must be large enough for {method} to solve the normal equations, "
             f"got {ridge:g}: {error}"
         ) from None
+    if not np.isfinite(x).all():
+        raise ValueError(
+            f"values must be small enough for {method} to fit them without overflow, "
+            f"got one of size {np.abs(y).max():g}"
+        )
     sine, cosine = np.split(x.astype(float), 2)
     return FittedScore(spec, method, ridge, rank, cosine - 1j * sine)
 

@@ -16,8 +16,8 @@ from pianalysis.records import Record
 from pianalysis.rope.spec import RopeSpec
 
 # Long: comparison/test_growth.py, test_worst_case_curve.py, test_real_heads.py and test_scratch.py
-# recompute parts of what is committed.
-SAMPLED = {"schemes", "worst_case_curve", "real_heads", "scratch"}
+# recompute parts of what is committed; test_experiment.py runs a tier on a tiny model.
+SAMPLED = {"schemes", "worst_case_curve", "real_heads", "gaps", "scratch", "finetune"}
 # Identities and certified numbers that rest on no record, each with a test of its own. The cells
 # that sentences on the tables rest on are altered one by one in test_evidence.py.
 CLOSED_FORMS = {
@@ -42,10 +42,9 @@ def test_figures_are_labelled_and_the_ledger_is_what_the_item_computes(name, roo
         monkeypatch.setattr(asking, "design_condition", functools.cache(asking.design_condition))
     item, records = runner.load(name), runner.compute(name)
     claims = item.claims(records)
-    drawn = {} if name == "finetune" else records  # its first tier is a smoke test: no figures
-    check_figures(item.plot(records), drawn)
+    check_figures(item.plot(records), records)
     check_claims(name, claims, ledger.read(root / "figures"))
-    if name not in ("tables", "finetune"):  # what they judge is altered below, and cell by cell
+    if name != "tables":  # what it judges is altered cell by cell
         check_evidence(item, records, claims, root)
 
 
@@ -89,9 +88,11 @@ def once(function):
     return lambda spec, spans: kept(spec, tuple(spans))
 
 
-def test_claims_on_the_fine_tune_follow_from_the_committed_records(monkeypatch):
+def test_claims_on_the_fine_tune_follow_from_the_committed_records(root, monkeypatch):
     item, read = runner.load("finetune"), committed.columns
+    assert item.plot({"finetune_quick_loss": None}) == {}  # a smoke test: no figures
     claims = item.claims({})
+    check_claims("finetune", claims, ledger.read(root / "figures"))
     before, moved = perturb.said(claims), set()
     for kind in ("passkeys", "likelihood", "windows", "long", "heads"):
         stem = f"finetune_cpu_{kind}"

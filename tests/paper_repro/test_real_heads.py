@@ -7,6 +7,7 @@ import pytest
 
 import pianalysis as pia
 from paper_repro import committed, ledger
+from paper_repro.items import gaps
 from paper_repro.items import real_heads as item
 from pianalysis.evaluation.text import default_text, encode
 from pianalysis.heads import gap_likelihood, layer_statistics, open_checkpoint, visit_layers
@@ -115,5 +116,7 @@ def test_the_record_names_its_settings():
     assert (summary["tokens"], summary["pairs"], summary["seed"]) == (item.TOKENS, 1, 0)
     assert summary["provenance"]["command"] == "python -m paper_repro run real_heads"
     passkey = committed.summary("heads_passkey")
-    assert set(passkey["k_max"]) == {"as loaded", *item.SCHEMES}
+    assert passkey["provenance"]["command"] == "python -m paper_repro run gaps"
+    assert (passkey["checkpoint"], passkey["trials"]) == (item.MODEL, gaps.TRIALS)
+    assert set(passkey["k_max"]) == {"as loaded", *gaps.SCHEMES}
     assert json.dumps(passkey["extensions"])

@@ -154,3 +154,14 @@ def test_refusals(llama):
         pia.exact_fit_spread(llama, math.inf)
     with pytest.raises(TypeError, match="spec must be a RopeSpec"):
         pia.exact_fit_spread(oracles, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "size"), [("normal_float32", 1e300), ("normal_float64", 1e308), ("svd", 1e308)]
+)
+def test_values_that_overflow_are_refused(method, size):
+    values = np.full(16, size)
+    with pytest.raises(ValueError, match=f"small enough for {method} .* got one of size 1e"):
+        pia.fit_score(pia.RopeSpec(4, 10.0, 16), values, method=method, ridge=2.0)
+    fit = pia.fit_score(pia.RopeSpec(4, 10.0, 16), np.full(16, 1e20), method=method, ridge=2.0)
+    assert np.isfinite(fit.coefficients).all()

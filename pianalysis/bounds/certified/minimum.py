@@ -28,7 +28,7 @@ from pianalysis.rope.balls import FIRST_BITS, enclose, exact_frequencies, interv
 from pianalysis.rope.spec import RopeSpec, check_spec
 
 BALL_TERMS = 1 << 15  # cells times pairs handed from float64 to balls
-MOST_BALL_TERMS = 1 << 18  # ... and evaluated there before the answer is left wide
+MOST_BALL_TERMS = 1 << 17  # ... and evaluated there before the answer is left wide
 MOST_FLOAT_TERMS = 1 << 24  # ... and kept in float64 while they become more, not fewer
 THINNEST = 2.0**-24  # cells of float64 are not cut further
 
