@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import io
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +16,6 @@ from paper_repro import beside, committed, findings, kept, ledger, sources
 from pianalysis import checks
 from pianalysis.pictures import style
 from pianalysis.records import Record, alone, clear_drafts, write_atomic
-from pianalysis.version import __version__
 
 ITEMS = (
     "fig1",
@@ -41,7 +38,6 @@ ITEMS = (
     "finetune",
     "tables",
 )
-_VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "sympy")
 # Neither the clock nor the program's own name: same record, same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -67,11 +63,7 @@ def provenance(name: str, seed: int, tier: str | None = None) -> dict[str, Any]:
         + (f" --tier {tier}" if tier else "")
         + (f" --seed {seed}" if seed else ""),
         "seed": seed,
-        "versions": {
-            "python": platform.python_version(),
-            "pianalysis": __version__,
-            **{package: importlib.metadata.version(package) for package in _VERSIONS},
-        },
+        "versions": sources.versions(),
         "sources_sha256": sources.digest(load(name).__name__),
     }
 

@@ -10,13 +10,27 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from pianalysis.version import __version__
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("pianalysis", "paper_repro")
+VERSIONS = ("numpy", "scipy", "matplotlib", "torch", "numba", "python-flint", "sympy")
 Imported = tuple[str, str | None]  # a module, and the name taken from it (None: the module itself)
+
+
+def versions(packages: Iterable[str] = VERSIONS) -> dict[str, str]:
+    """Return the versions of Python, of this package and of others."""
+    return {
+        "python": platform.python_version(),
+        "pianalysis": __version__,
+        **{package: importlib.metadata.version(package) for package in packages},
+    }
 
 
 def digest(module: str, root: Path = ROOT) -> str:

@@ -2,87 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paper_repro import committed
-from paper_repro.ledger import Claim, number, verdict
-from paper_repro.small_scale import pictures, twins
-from pianalysis.bounds.interpolation import FORMS
+from paper_repro.ledger import Claim
+from paper_repro.small_scale import claims as judged
+from paper_repro.small_scale import pictures, plan, replay, run, twins
+from paper_repro.small_scale.tables import Table, tables
 from pianalysis.records import Record
 
-TIERS = ("quick", "cpu", "gpu")
+DATA = ("paper_repro/small_scale/readings/*.json",)  # what was read so far, a file a reading
+TIERS = tuple(plan.TIERS)
 DEFAULT_TIER = "cpu"  # of a run that names the item; `make repro` takes the first
-WORK = Path("build") / "finetune"  # unfinished runs; never committed
-_EVIDENCE = ("passkeys", "likelihood", "windows", "long")
+READINGS = Path(run.__file__).parent / "readings"
+WORK = Path("build") / "small_scale"  # unfinished runs; never committed
+_FACTORS = (4, 2)
 
 
 def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
-    """Train and read every case of a tier; what is finished is kept in build/finetune."""
-    from paper_repro.small_scale.experiment import run_tier
+    """Finish a tier, and make the tables of all that was read: those of ``at_hand``.
 
-    made = run_tier(tier, WORK / tier, seed)
-    if tier != "quick":  # it trains one scheme: nothing to set beside the paper
-        seen = twins.evidence({k: (made[k].columns(), made[k].summary()) for k in _EVIDENCE})
-        made |= {name: table(seen) for name, table in twins.TABLES.items()}
-    return {f"finetune_{tier}_{kind}": record for kind, record in made.items()}
+    The quick tier trains anew, for two minutes, and its readings are records of their own; what a
+    longer one has read is found in ``READINGS``, and the rest is trained and read.
+    """
+    if tier != "quick":
+        run.run_tier(tier, READINGS, WORK, seed=seed)
+        return at_hand(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        read = run.run_tier(tier, folder / "readings", folder / "work", seed=seed)
+    return {f"finetune_quick_{k}": t for k, t in _tables(read, "quick").items()} | at_hand(seed)
+
+
+def at_hand(seed: int = 0) -> dict[str, Record]:
+    """Return the tables of all readings so far, the twins, and what each picture draws."""
+    read = _tables(run.at_hand(READINGS, WORK, seed), "full")
+    made: dict[str, Record] = {f"finetune_{kind}": table for kind, table in read.items()}
+    if read:
+        seen = twins.Evidence(read)
+        found = {name: table(seen) for name, table in twins.TABLES.items()}
+        made |= {f"finetune_{name}": twin for name, twin in found.items() if twin is not None}
+    return made | {"finetune_coverage": pictures.planned_coverage()}
 
 
 def replayed() -> list[str]:
-    """Do the first steps of the committed run of hours again; return a line a difference."""
-    from paper_repro.small_scale.replay import replay
-
-    return replay("cpu")
-
-
-def plot(records: Mapping[str, Record]) -> dict[str, Any]:
-    """Draw readings by case, and the tables as text; the first tier, a smoke test, has none."""
-    return {
-        stem: pictures.PICTURES[stem.rpartition("_")[2]](record)
-        for stem, record in records.items()
-        if not stem.startswith(f"finetune_{TIERS[0]}_")
-    }
-
-
-def claims(records: Mapping[str, Record]) -> list[Claim]:
-    """Judge the twins of Tables 1, 3 and 4 and the bounds on fine-tuned heads, tier cpu.
-
-    The quick tier trains too little to judge anything: then the committed records are read.
-    """
-
-    def read(kind: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        stem = f"finetune_cpu_{kind}"
-        if stem in records:
-            return records[stem].columns(), records[stem].summary()
-        return committed.columns(stem), committed.summary(stem)
-
-    seen = twins.evidence({kind: read(kind) for kind in (*_EVIDENCE, "heads")})
-    return [*twins.claims(seen), _heads_claim(seen)]
-
-
-def _heads_claim(seen: twins.Evidence) -> Claim:
-    case = seen.case("linear")
-
-    def value(quantity: str, step: int) -> float:
-        return seen.value("heads", "value", case, step, quantity=quantity)
-
-    ratios = [value("found_ratio", step) for step in (0, seen.last)]
-    forms = "; ".join(
-        f"{form} {value(f'{form}_violations', seen.last):.0f} "
-        f"(largest ratio {number(value(f'{form}_ratio', seen.last), 4)})"
-        for form in FORMS
-    )
-    return Claim(
-        key="heads-finetuned",
-        location="Eq. 5",
-        statement="The printed bound holds for heads fine-tuned with Position Interpolation",
-        verdict=verdict(max(ratios) <= 1.0),
-        paper="|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
-        ours=f"SmolLM2-135M x2: largest deviation / printed bound found among all causal pairs "
-        f"{number(ratios[0], 4)} before and {number(ratios[1], 4)} after {seen.last} steps; "
-        f"violations among {value('checked', seen.last):.0f} sampled (pair, span) after: {forms}",
-        certificate="measured",
-        item="finetune",
-        test="paper_repro/test_twins.py",
-    )
+    """Do the first steps of the run of hours again; return a line a difference."""
+    return replay.replay("cpu", _tables(run.at_hand(READINGS, WORK), "full"))

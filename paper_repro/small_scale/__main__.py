@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-WORK = Path("build") / "small_scale"
+READINGS = Path(__file__).parent / "readings"  # committed
+WORK = Path("build") / "small_scale"  # never committed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verb, what in (("budget", "time one step and each window"), ("run", "train and read")):
         command = verbs.add_parser(verb, help=what)
         command.add_argument("tier", choices=TIERS)
-        command.add_argument("--folder", type=Path, default=WORK, help=f"default {WORK}")
+        if verb == "run":
+            command.add_argument(
+                "--folder", type=Path, help="readings and work there, not beside the committed ones"
+            )
     texts = verbs.add_parser("texts", help="read candidates for held-out texts at every window")
     texts.add_argument("--folder", type=Path, default=WORK, help=f"default {WORK}")
     options = parser.parse_args(arguments)
@@ -30,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verb == "texts":
             _texts(options.folder)
         else:
-            _tier(options.tier, options.folder, runs=options.verb == "run")
+            _tier(options)
     except (ValueError, TypeError, OSError) as error:
         print(f"paper_repro.small_scale: {error}", file=sys.stderr)
         return 2
@@ -40,14 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tier(name: str, folder: Path, *, runs: bool) -> None:
+def _tier(options: argparse.Namespace) -> None:
     from paper_repro.small_scale import budget, plan
     from paper_repro.small_scale.run import run_tier
 
-    costs = budget.measure(plan.TIERS[name])
-    print(costs.table(plan.TIERS[name]), flush=True)
-    if runs:
-        run_tier(name, folder, say=lambda line: print(line, flush=True), costs=costs)
+    tier = plan.TIERS[options.tier]
+    costs = budget.measure(tier)
+    print(costs.table(tier), flush=True)
+    if options.verb == "run":
+        readings, work = READINGS, WORK
+        if options.folder is not None:
+            readings, work = options.folder / "readings", options.folder / "work"
+        say = partial(print, flush=True)
+        run_tier(options.tier, readings, work, say=say, costs=costs)
 
 
 def _texts(folder: Path) -> None:

@@ -49,11 +49,17 @@ class Readings:
         reading: Reading,
         about: Mapping[str, Any],
         rows: Sequence[Mapping[str, Any]],
+        made: Mapping[str, Any],
     ) -> list[dict[str, Any]]:
-        """Write a reading, whole or not at all, and return its rows as ``get`` does."""
+        """Write a reading, whole or not at all, and return its rows as ``get`` does.
+
+        ``made`` is what it was made by: versions, device, threads.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = ",\n".join(json.dumps(plain(row)) for row in rows)
-        body = f'{{"about": {json.dumps(_about(reading, about))},\n"rows": [\n{lines}\n]}}\n'
+        parts = {"about": _about(reading, about), "made": plain(made)}
+        head = ",\n".join(f'"{name}": {json.dumps(value)}' for name, value in parts.items())
+        body = f'{{{head},\n"rows": [\n{lines}\n]}}\n'
         write_atomic(self.path(case, step, reading), body)
         kept: list[dict[str, Any]] = json.loads(body)["rows"]
         return kept

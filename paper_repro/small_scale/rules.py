@@ -36,9 +36,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One statement: its verdict and the numbers that it rests on, with their uncertainty."""
+    """An answer: its verdict and the numbers that it rests on, with their uncertainty."""
 
-    statement: str
     verdict: str
     numbers: str
 
@@ -79,14 +78,14 @@ def reaches(rows: Rows, target: int) -> Finding:
     """Judge "reaches L'"."""
     found = reach(rows)
     verdict = YES if found.low == target else NO if found.high < target else OPEN
-    return Finding(f"reaches {target}", verdict, f"k_max {found}")
+    return Finding(verdict, f"k_max {found}")
 
 
 def stays_near(rows: Rows, window: int) -> Finding:
     """Judge "stays near L"."""
     found, most = reach(rows), NEAR * window
     verdict = YES if found.high <= most else NO if found.low > most else OPEN
-    return Finding(f"stays within {most:.0f}", verdict, f"k_max {found}")
+    return Finding(verdict, f"k_max {found}")
 
 
 def falls(rows: Rows, window: int, target: int) -> Finding:
@@ -109,14 +108,13 @@ def falls(rows: Rows, window: int, target: int) -> Finding:
     verdict = {(YES, YES): YES, (NO, NO): NO}.get((rarer, costs), IN_PART)
     parts = f"recalled less often: {rarer}, digits cost more: {costs}; " * (verdict == IN_PART)
     return Finding(
-        "falls beyond L",
         verdict,
         f"{parts}recalled {_percent(low)} up to {window}, {_percent(high)} beyond "
         f"{3 * target // 4}; {dearer:+.2f} ± {error:.2f} nats a digit",
     )
 
 
-def better(after: Rows, before: Rows, name: str) -> Finding:
+def better(after: Rows, before: Rows) -> Finding:
     """Judge "better than the original": rows of one text and window each, block by block.
 
     Raises
@@ -131,10 +129,10 @@ def better(after: Rows, before: Rows, name: str) -> Finding:
     gain, error = float((b - a).mean()), float((b - a).std(ddof=1) / np.sqrt(a.size))
     verdict = YES if gain > SURE * error else NO if gain < -SURE * error else OPEN
     levels = f"perplexity {np.exp(b.mean()):.2f} to {np.exp(a.mean()):.2f}"
-    return Finding(name, verdict, f"{levels}, {-gain:+.4f} ± {error:.4f} nats a token")
+    return Finding(verdict, f"{levels}, {-gain:+.4f} ± {error:.4f} nats a token")
 
 
-def together(statement: str, parts: Mapping[str, Finding]) -> Finding:
+def together(parts: Mapping[str, Finding]) -> Finding:
     """Join one rule's findings (of seeds, texts, steps): their common verdict, or in part.
 
     Raises
@@ -147,33 +145,40 @@ def together(statement: str, parts: Mapping[str, Finding]) -> Finding:
     verdicts = {finding.verdict for finding in parts.values()}
     verdict = verdicts.pop() if len(verdicts) == 1 else IN_PART
     told = [f"{name}: {f.verdict}, {f.numbers}" for name, f in parts.items()]
-    return Finding(statement, verdict, "; ".join(told))
+    return Finding(verdict, "; ".join(told))
 
 
 def table4(
     passkeys: Mapping[tuple[str, int, int], Rows], window: int, target: int
-) -> list[Finding]:
+) -> dict[str, Finding | None]:
     """Judge Table 4's twin at one factor: (scheme, seed, step) -> rows of passkeys.
 
     PI reaches L' at the last two readings with every seed; FT does not, it stays near L, and falls,
-    at the last reading with every seed.
+    at the last reading with every seed. Returns statement -> finding, None where the scheme was not
+    read after training.
     """
 
-    def judged(statement: str, scheme: str, count: int, rule: Callable[[Rows], Finding]) -> Finding:
+    def judged(scheme: str, count: int, rule: Callable[[Rows], Finding]) -> Finding | None:
         parts = {}
         for seed in sorted({seed for name, seed, _ in passkeys if name == scheme}):
             steps = sorted(step for name, of, step in passkeys if (name, of) == (scheme, seed))
-            for step in steps[-count:]:
+            for step in [step for step in steps if step][-count:]:
                 parts[f"seed {seed} step {step}"] = rule(passkeys[scheme, seed, step])
-        return together(statement, parts)
+        return together(parts) if parts else None
 
-    return [
-        judged(f"PI reaches {target}", "linear", 2, lambda rows: reaches(rows, target)),
-        judged(f"FT reaches {target}", "default", 2, lambda rows: reaches(rows, target)),
-        judged(f"FT stays near {window}", "default", 1, lambda rows: stays_near(rows, window)),
-        judged("FT falls beyond L", "default", 1, lambda rows: falls(rows, window, target)),
-        judged("PI falls beyond L", "linear", 1, lambda rows: falls(rows, window, target)),
-    ]
+    def reached(rows: Rows) -> Finding:
+        return reaches(rows, target)
+
+    def fallen(rows: Rows) -> Finding:
+        return falls(rows, window, target)
+
+    return {
+        f"PI reaches {target}": judged("linear", 2, reached),
+        f"FT reaches {target}": judged("default", 2, reached),
+        f"FT stays near {window}": judged("default", 1, lambda rows: stays_near(rows, window)),
+        "FT falls beyond L": judged("default", 1, fallen),
+        "PI falls beyond L": judged("linear", 1, fallen),
+    }
 
 
 def _share(rows: Rows) -> tuple[float, float, float]:

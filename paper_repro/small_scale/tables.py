@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from paper_repro.small_scale.plan import Case, Reading
@@ -16,7 +17,6 @@ from pianalysis.records import Record, columns
 class Table(Record):
     """Base: each row is of a scheme, L'/L, a seed and a step; ``window`` is L, in tokens."""
 
-    tier: str
     window: int
     scheme: tuple[str, ...]
     factor: FloatArray
@@ -79,8 +79,9 @@ class GapTable(Table):
 
 @dataclass(frozen=True, slots=True)
 class WindowTable(Table):
-    """The same tokens at every window, nats a token in each of 16 blocks of them."""
+    """The same ``scored`` tokens at every window, nats a token in each of 16 blocks of them."""
 
+    scored: int
     text: tuple[str, ...]
     tokens: FloatArray
     block: FloatArray
@@ -106,9 +107,9 @@ KINDS: dict[str, Callable[..., Table]] = {
 
 
 def tables(
-    name: str, window: int, read: Mapping[tuple[Case, int, Reading], list[dict[str, Any]]]
+    read: Mapping[tuple[Case, int, Reading], list[dict[str, Any]]], *, window: int, scored: int
 ) -> dict[str, Table]:
-    """Return kind -> record of all that a tier read, and "reach", which follows from "passkeys".
+    """Return kind -> record of all that was read, and "reach", which follows from "passkeys".
 
     Kinds that nothing was read of are left out.
     """
@@ -118,10 +119,12 @@ def tables(
         rows.setdefault(reading.kind, []).extend({**at, **_named(row)} for row in of)
         if reading.kind == "passkeys":
             rows.setdefault("reach", []).append({**at, **_reach(of)})
-    made = {**KINDS, "reach": ReachTable}
-    return {
-        kind: made[kind](tier=name, window=window, **columns(of)) for kind, of in rows.items() if of
+    made: dict[str, Callable[..., Table]] = {
+        **KINDS,
+        "reach": ReachTable,
+        "windows": partial(WindowTable, scored=scored),
     }
+    return {kind: made[kind](window=window, **columns(of)) for kind, of in rows.items() if of}
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:

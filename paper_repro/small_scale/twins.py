@@ -7,26 +7,32 @@ can be compared is the order of the methods and where each one ends, not the lev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from paper_repro import tables
-from paper_repro.ledger import NOT_REPRODUCED, PARTLY, SMALL_SCALE, Claim
-from pianalysis.records import Record
+from paper_repro.small_scale.plan import BOTH, STEPS
+from paper_repro.small_scale.rules import Rows
+from paper_repro.small_scale.tables import Table
+from pianalysis.records import Record, columns
 
 NAMES = {"linear": "PI", "default": "FT", "yarn": "YaRN", "ntk": "NTK-aware"}
 _PAPER, _HERE = "paper, LLaMA 7B", "here, SmolLM2-135M"
 TITLE = "the paper (LLaMA 7B) and here (SmolLM2-135M)"
+WINDOWS_FACTOR = 2  # Tables 1 and 3 are of this factor here, Table 4 of all
+_TEXTS = {"play": "table1", "source": "table2"}  # kind here -> the paper's table of its own second
 
 
 @dataclass(frozen=True, slots=True)
 class Twin(Record):
-    """One table in long form: a row a cell; ``column`` as the table heads it.
+    """One table in long form: a row a cell; ``column`` as the table heads it, below ``text``.
 
-    ``context_window`` is the window extended to; ``value`` is the cell as printed.
+    ``context_window`` is the window extended to; ``value`` is the cell as printed. Of ours
+    ``seed`` is the case's, ``uncertainty`` one standard error or the 95% interval, ``count`` the
+    tokens scored or the trials, ``protocol`` how it was read; the paper's cells leave them empty.
     """
 
     table: str
@@ -34,127 +40,123 @@ class Twin(Record):
     source: tuple[str, ...]
     context_window: tuple[str, ...]
     method: tuple[str, ...]
+    text: tuple[str, ...]
     column: tuple[str, ...]
     value: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One statement of a table and whether our twin agrees, with the numbers."""
-
-    statement: str
-    agrees: bool
-    numbers: str
+    seed: tuple[str, ...]
+    uncertainty: tuple[str, ...]
+    count: tuple[str, ...]
+    protocol: tuple[str, ...]
 
 
 class Evidence:
-    """The experiment's rows: one reading's column for a case, a step and so on."""
+    """The experiment's tables, asked for the rows of a case at a step."""
 
-    def __init__(
-        self, readings: Mapping[str, Mapping[str, Any]], setting: Mapping[str, Any], window: int
-    ) -> None:
-        from paper_repro.small_scale.experiment import Case
+    def __init__(self, read: Mapping[str, Table]) -> None:
+        self.read = read
+        self.window = read["passkeys"].window
 
-        self.readings, self.window, self.target = readings, window, 2 * window
-        self.cases = [{**case, "label": Case(**case).label} for case in setting["cases"]]
-        self.last = self.steps("passkeys", self.case("linear"))[-1]
-        self.tokens = self.last * setting["batch_tokens"]
+    def rows(self, kind: str, **where: Any) -> list[dict[str, Any]]:
+        """Return the rows of a kind that hold these values; none where nothing was read."""
+        if kind not in self.read:
+            return []
+        table = self.read[kind].columns()
+        keep = np.ones(len(table["scheme"]), dtype=bool)
+        for name, value in where.items():
+            keep &= np.array(table[name]) == value
+        kept = {name: np.array(column)[keep].tolist() for name, column in table.items()}
+        return [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
 
-    def case(self, scheme: str, *, seed: int = 0, recall: bool = True, factor: int = 2) -> str:
-        """Return the label of a case; ValueError where the tier has none such."""
-        for case in self.cases:
-            same = (case["scheme"], case["seed"], case["factor"]) == (scheme, seed, factor)
-            if same and bool(case["recall_share"]) == recall:
-                return str(case["label"])
-        raise ValueError(f"scheme must be one that the tier trained, got {scheme!r} seed {seed}")
+    def places(self, kind: str, *names: str, **where: Any) -> list[tuple[Any, ...]]:
+        """Return the different values of some columns, in the order of the rows."""
+        found = ((tuple(row[name] for name in names)) for row in self.rows(kind, **where))
+        return list(dict.fromkeys(found))
 
-    def seeds(self, scheme: str) -> list[int]:
-        """Return the seeds of a scheme's main cases."""
-        chosen = [c for c in self.cases if c["scheme"] == scheme and c["recall_share"]]
-        return sorted({case["seed"] for case in chosen if case["factor"] == 2})
+    def scored(self, text: str, tokens: float, scheme: str, step: float) -> list[dict[str, Any]]:
+        """Return the blocks of a text at a window; FT before training is the original, any case."""
+        at: dict[str, Any] = {"text": text, "tokens": tokens, "scheme": scheme, "step": step}
+        return self.rows("windows", factor=WINDOWS_FACTOR, seed=0, **at)
 
-    def steps(self, kind: str, case: str) -> list[int]:
-        """Return the steps at which a reading was taken."""
-        return [int(step) for step in self.distinct(kind, "step", case)]
-
-    def distinct(self, kind: str, column: str, case: str) -> list[float]:
-        """Return the values of a column for a case, each once, ascending."""
-        rows = np.array(self.readings[kind]["case"]) == case
-        return sorted(set(np.asarray(self.readings[kind][column])[rows].tolist()))
-
-    def value(self, kind: str, column: str, case: str, step: float, **where: Any) -> float:
-        """Return the one value of a column, the same in every row that is chosen."""
-        table = self.readings[kind]
-        wanted = {"case": case, "step": step, **where}
-        keep = np.all([np.array(table[name]) == wanted[name] for name in wanted], axis=0)
-        values = set(np.asarray(table[column])[keep].tolist())
-        if len(values) != 1:
-            raise ValueError(f"{column} must have one value at {case}, step {step}, got {values}")
-        return float(values.pop())
+    def passkeys(self, factor: float) -> dict[tuple[str, int, int], Rows]:
+        """Return (scheme, seed, step) -> rows, as ``rules.table4`` takes them."""
+        cases = self.places("passkeys", "scheme", "seed", "step", factor=factor)
+        return {
+            (scheme, int(seed), int(step)): self.rows(
+                "passkeys", factor=factor, scheme=scheme, seed=seed, step=step
+            )
+            for scheme, seed, step in cases
+        }
 
 
-def evidence(records: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Evidence:
-    """Return the evidence from kind -> (columns, summary) of the tier's records."""
-    about = records["passkeys"][1]
-    readings = {kind: columns for kind, (columns, _) in records.items()}
-    return Evidence(readings, about["setting"], about["window"])
-
-
-def table1(seen: Evidence) -> Twin:
-    """Return perplexity by evaluation window after the last step (Table 1)."""
+def table1(seen: Evidence) -> Twin | None:
+    """Return perplexity by evaluation window after the last step (Tables 1 and 2), or None."""
     rows = [
-        (_PAPER, row["context_window"], row["method"], column, row[column])
-        for row in tables.rows("table1")
+        _paper(row, kind, column)
+        for kind, name in _TEXTS.items()
+        for row in tables.rows(name)
         if row["size"] == "7B" and (row["method"] == "None" or row["context_window"] == "8192")
         for column in ("2048", "4096", "8192")
-        if row[column]
+        if row.get(column)
     ]
-    for method, case, step in _models(seen):
-        window = str(seen.window if method == "None" else seen.target)
-        for kind in ("windows", "long"):
-            for tokens in seen.distinct(kind, "tokens", case):
-                value = seen.value(kind, "perplexity", case, step, tokens=tokens)
-                rows.append((_HERE, window, method, f"{tokens:.0f}", f"{value:.2f}"))
-    return _twin("table1", "perplexity, evaluation window (tokens)", rows)
+    target = WINDOWS_FACTOR * seen.window
+    models = [("None", "default", 0.0)] + [(NAMES[s], s, float(STEPS)) for s in reversed(BOTH)]
+    ours = [
+        _perplexity(seen, kind, tokens, scheme, step)
+        | {"context_window": str(seen.window if method == "None" else target)}
+        | {"method": method, "column": f"{tokens:.0f}"}
+        for method, scheme, step in models
+        for kind in _TEXTS
+        for (tokens,) in seen.places(
+            "windows", "tokens", scheme=scheme, step=step, factor=WINDOWS_FACTOR
+        )
+    ]
+    return _twin("table1", "perplexity by evaluation window (tokens)", rows, ours)
 
 
-def table3(seen: Evidence) -> Twin:
-    """Return perplexity at the extended window against fine-tuning steps (Table 3)."""
+def table3(seen: Evidence) -> Twin | None:
+    """Return perplexity at the extended window against fine-tuning steps (Table 3), or None."""
     rows = [
-        (_PAPER, row["context_window"], "PI", column, row[column])
+        _paper(row, "play", column) | {"method": "PI"}
         for row in tables.rows("table3")
         for column in ("0", "200", "400", "600", "800", "1000")
     ]
-    for scheme in ("linear", "default", "yarn", "ntk"):
-        case = seen.case(scheme)
-        for step in seen.steps("likelihood", case):
-            value = _at_target(seen, case, step)
-            rows.append((_HERE, str(seen.target), NAMES[scheme], str(step), f"{value:.2f}"))
-    return _twin("table3", "perplexity at the extended window, fine-tuning steps", rows)
+    target = WINDOWS_FACTOR * seen.window
+    ours = [
+        _perplexity(seen, kind, target, scheme, step)
+        | {"context_window": str(target), "method": NAMES[scheme], "column": f"{step:.0f}"}
+        for scheme, kind, step in seen.places(
+            "windows", "scheme", "text", "step", factor=WINDOWS_FACTOR, tokens=target
+        )
+    ]
+    return _twin("table3", "perplexity at the extended window by fine-tuning steps", rows, ours)
 
 
-def table4(seen: Evidence) -> Twin:
+def table4(seen: Evidence) -> Twin | None:
     """Return k_max against fine-tuning steps (Table 4)."""
     rows = [
-        (_PAPER, row["context_window"], row["method"], column, row[column])
+        _paper(row, "", column)
         for row in tables.rows("table4")
-        if row["size"] == "7B" and row["context_window"] in ("8192", "16384")
+        if row["size"] == "7B"
         for column in ("200", "400", "600", "800", "1000", "10000")
         if row[column]
     ]
-    for case in seen.cases:
-        if case["factor"] * seen.window != seen.target:
-            continue
-        label = str(case["label"])
-        text = "" if case["recall_share"] else ", text only"
-        method = f"{NAMES[case['scheme']]}{text}, seed {case['seed']}"
-        for step in seen.steps("passkeys", label):
-            value = seen.value("passkeys", "k_max", label, step)
-            rows.append((_HERE, str(seen.target), method, str(step), f"{value:.0f}"))
-    return _twin("table4", "k_max (tokens), fine-tuning steps", rows)
+    ours = [
+        {
+            "context_window": f"{row['factor'] * seen.window:.0f}",
+            "method": f"{NAMES[row['scheme']]}, seed {row['seed']:.0f}",
+            **{"text": "", "column": f"{row['step']:.0f}", "value": f"{row['k_max']:.0f}"},
+            "seed": f"{row['seed']:.0f}",
+            "uncertainty": f"{row['low']:.0f} to {row['high']:.0f}",
+            "count": f"{row['distances'] * row['trials']:.0f}",
+            "protocol": f"recalled across a gap, {row['distances']:.0f} distances "
+            f"of {row['trials']:.0f} trials",
+        }
+        for row in seen.rows("reach")
+    ]
+    return _twin("table4", "k_max (tokens) by fine-tuning steps", rows, ours)
 
 
-TABLES: dict[str, Callable[[Evidence], Twin]] = {
+TABLES: dict[str, Callable[[Evidence], Twin | None]] = {
     "table1": table1,
     "table3": table3,
     "table4": table4,
@@ -168,17 +170,23 @@ def text(table: Twin) -> list[str]:
     lines = [table.measure, ""]
     for source in dict.fromkeys(table.source):
         part = table.where(source=source)
-        heads = sorted(set(part.column), key=int)
+        places = list(zip(part.text, part.column, strict=True))
+        heads = sorted(set(places), key=lambda place: (places.index(place), float(place[1])))
+        heads.sort(key=lambda place: (_kind(place[0]), float(place[1])))
         models = list(zip(part.context_window, part.method, strict=True))
-        cells = dict(zip(zip(models, part.column, strict=True), part.value, strict=True))
+        cells = dict(zip(zip(models, places, strict=True), part.value, strict=True))
         body = [
             [*map(_whole, model), *(_whole(cells.get((model, head), "")) for head in heads)]
             for model in dict.fromkeys(models)
         ]
-        headers = ["window", "method", *map(_whole, heads)]
+        headers = ["window", "method", *(f"{kind}\n{_whole(at)}".strip() for kind, at in heads)]
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
         lines += [source, *shown.splitlines(), ""]
     return lines[:-1]
+
+
+def _kind(text: str) -> int:
+    return [*_TEXTS, ""].index(text) if text in _TEXTS else 0
 
 
 def _whole(cell: Any) -> str:
@@ -187,137 +195,32 @@ def _whole(cell: Any) -> str:
     return f"{cell:.0f}" if number and float(cell).is_integer() else str(cell)
 
 
-def claims(seen: Evidence) -> list[Claim]:
-    """Judge the three tables by the statements that the paper draws from them."""
-    short, long = {"size": "7B", "context_window": "2048"}, {"size": "7B", "context_window": "8192"}
-    inside, beyond = (
-        {method: tables.need("table1", column, **long, method=method) for method in ("FT", "PI")}
-        for column in ("2048", "8192")
-    )
-    steps = [tables.need("table3", column, **long) for column in ("0", "200")]
-    original = tables.need("table1", "2048", **short, method="None")
-    reach = [
-        tables.need("table4", column, **long, method=method)
-        for method, column in (("PI", "200"), ("FT", "200"), ("FT", "10000"))
-    ]
-    return [
-        _claim(
-            seen,
-            _findings1(seen),
-            key="table1-twin",
-            location="Table 1",
-            statement="The model fails beyond its window, direct fine-tuning gains nothing from a "
-            "longer one, Position Interpolation does",
-            paper=f"7B to 8192, at 2048 and 8192: FT {inside['FT']} and {beyond['FT']}, PI "
-            f"{inside['PI']} and {beyond['PI']}; without fine-tuning > 10^3 beyond 2048",
-            why="Likely: a play offers little beyond a few thousand tokens, so that no model gains "
-            "from a longer window; what shows is who loses.",
-        ),
-        _claim(
-            seen,
-            _findings3(seen),
-            key="table3-twin",
-            location="Table 3",
-            statement="At the extended window Position Interpolation is worse than the original "
-            "without fine-tuning, and better after 200 steps",
-            paper=f"7B to 8192: {steps[0]}, then {steps[1]} after 200 steps; original {original} "
-            "at 2048",
-            why="Likely: so few tokens do not make up for the resolution that the scheme costs, "
-            "and the original knows so famous a play.",
-        ),
-        _claim(
-            seen,
-            _findings4(seen),
-            key="table4-twin",
-            location="Table 4",
-            statement="After 200 steps Position Interpolation reads passkeys up to the extended "
-            "window; direct fine-tuning stays near the old one",
-            paper=f"7B to 8192: PI {reach[0]:.0f} after 200 steps; FT {reach[1]:.0f}, and "
-            f"{reach[2]:.0f} after 10000",
-            why="Likely: random gaps show every distance from the first step on, which whole texts "
-            "do not; distances near the target are the rarest of them.",
-        ),
-    ]
+def _paper(row: Mapping[str, str], kind: str, column: str) -> dict[str, str]:
+    made = {"source": _PAPER, "context_window": row["context_window"], "text": kind}
+    made |= {"method": row.get("method", ""), "column": column, "value": row[column]}
+    return made | dict.fromkeys(("seed", "uncertainty", "count", "protocol"), "")
 
 
-def _findings1(seen: Evidence) -> list[Finding]:
-    findings = []
-    for name, scheme, step, rises in (
-        ("without fine-tuning it rises", "default", 0, True),
-        ("FT rises", "default", seen.last, True),
-        ("PI falls", "linear", seen.last, False),
-    ):
-        inside, beyond = (
-            seen.value("long", "perplexity", seen.case(scheme), step, tokens=tokens)
-            for tokens in (seen.window, seen.target)
-        )
-        numbers = f"{inside:.2f} to {beyond:.2f}"
-        findings.append(Finding(name, (beyond > inside) == rises, numbers))
-    return findings
+def _perplexity(
+    seen: Evidence, kind: str, tokens: float, scheme: str, step: float
+) -> dict[str, str]:
+    """Return what a cell says of a text at a window: exp of the mean over blocks."""
+    blocks = seen.scored(kind, tokens, scheme, step)
+    nats = np.array([row["nats"] for row in blocks])
+    perplexity = math.exp(nats.mean())
+    error = perplexity * float(nats.std(ddof=1)) / math.sqrt(nats.size)
+    scored = seen.read["windows"].scored  # type: ignore[attr-defined]
+    return {
+        **{"text": kind, "value": f"{perplexity:.2f}", "uncertainty": f"{error:.2f}"},
+        **{"seed": "0", "count": str(scored)},
+        "protocol": f"the same {scored} tokens at every window, {nats.size} blocks, no gap",
+    }
 
 
-def _findings3(seen: Evidence) -> list[Finding]:
-    case = seen.case("linear")
-    original = math.exp(seen.value("likelihood", "nats", seen.case("default"), 0, gap=0))
-    start, end = _at_target(seen, case, 0), _at_target(seen, case, seen.last)
-    against = f"against {original:.2f} of the original inside its window"
-    return [
-        Finding("PI without fine-tuning is worse", start > original, f"{start:.2f} {against}"),
-        Finding(f"after {seen.last} steps it is better", end < original, f"{end:.2f} {against}"),
-    ]
-
-
-def _findings4(seen: Evidence) -> list[Finding]:
-    pi, ft = (
-        [
-            int(seen.value("passkeys", "k_max", seen.case(scheme, seed=seed), seen.last))
-            for seed in seen.seeds(scheme)
-        ]
-        for scheme in ("linear", "default")
-    )
-    numbers = [" and ".join(map(str, reached)) for reached in (pi, ft)]
-    return [
-        Finding(f"PI reaches {seen.target} with every seed", min(pi) == seen.target, numbers[0]),
-        Finding("FT stays below it with every seed", max(ft) < seen.target, numbers[1]),
-        # 2560 of 2048 is where the paper's direct fine-tuning ends.
-        Finding("FT ends within 5/4 of the old window", 4 * max(ft) <= 5 * seen.window, numbers[1]),
-    ]
-
-
-def _claim(seen: Evidence, findings: Sequence[Finding], **said: str) -> Claim:
-    """Judge by how many findings agree; ``said`` is what the claim says beside that."""
-    agreeing = sum(finding.agrees for finding in findings)
-    verdict = {0: NOT_REPRODUCED, len(findings): SMALL_SCALE}.get(agreeing, PARTLY)
-    parts = [f"{f.statement}: {'yes' if f.agrees else 'no'} ({f.numbers})" for f in findings]
-    return Claim(
-        verdict=verdict,
-        ours=f"SmolLM2-135M, {seen.window} to {seen.target}, {seen.last} steps of position gaps, "
-        f"{seen.tokens} tokens: " + "; ".join(parts),
-        certificate="measured",
-        item="finetune",
-        test="paper_repro/test_twins.py",
-        **said,
-    )
-
-
-def _models(seen: Evidence) -> list[tuple[str, str, int]]:
-    """Return (method, case, step) of the models in Table 1's order."""
-    models = [("None", seen.case("default"), 0)]
-    return models + [(NAMES[s], seen.case(s), seen.last) for s in ("default", "linear")]
-
-
-def _at_target(seen: Evidence, case: str, step: int) -> float:
-    return math.exp(seen.value("likelihood", "nats", case, step, reach=seen.target))
-
-
-def _twin(name: str, measure: str, rows: Sequence[tuple[str, ...]]) -> Twin:
-    source, window, method, column, value = zip(*rows, strict=True)
-    return Twin(
-        table=name,
-        measure=measure,
-        source=source,
-        context_window=window,
-        method=method,
-        column=column,
-        value=value,
-    )
+def _twin(
+    name: str, measure: str, rows: Iterable[Mapping[str, str]], ours: Sequence[Mapping[str, str]]
+) -> Twin | None:
+    if not ours:
+        return None
+    made = columns([*rows, *({"source": _HERE, **row} for row in ours)])
+    return Twin(table=name, measure=measure, **made)

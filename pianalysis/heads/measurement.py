@@ -109,7 +109,7 @@ def across_gaps(
     trials: int,
     seed: int,
     store: Store,
-) -> tuple[GapLikelihood, GapPasskey]:
+) -> tuple[GapLikelihood, Passkeys]:
     """Return how the text's beginning and passkeys are read across the default gaps."""
     text, window = list(tokens[:_GAP_TEXT]), checkpoint.spec.context_window
     likelihood = gap_likelihood(
@@ -210,7 +210,7 @@ def records(measurement: Measurement) -> dict[str, Record]:
     return heads | gap_records(measurement.likelihood, measurement.passkey)
 
 
-def gap_records(likelihood: GapLikelihood, passkey: GapPasskey) -> dict[str, Record]:
+def gap_records(likelihood: GapLikelihood, passkey: Passkeys) -> dict[str, Record]:
     """Return the records of reading across gaps, by file stem."""
     return {"heads_likelihood": likelihood, "heads_passkey": passkey}
 
