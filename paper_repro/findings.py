@@ -40,13 +40,13 @@ def limits(folder: Path = committed.FOLDER) -> str:
     """Return what the findings do not say."""
     claims = ledger.read(folder)
     open_ = sum(claim.verdict == ledger.NOT_ATTEMPTED for claim in claims)
-    tuned = committed.summary("finetune_cpu_likelihood", folder)
-    tokens = steps(folder) * tuned["setting"]["batch_tokens"]
+    tuned = committed.summary("finetune_x4_loss", folder)
+    tokens = steps(folder) * tuned["batch_tokens"]
     paper = json.loads(RECIPE.read_text(encoding="utf-8"))
     published = paper["steps"] * paper["batch"] * paper["sequence_length"]
     return (
         "A worst case speaks of all heads within its limits, not of the one you have. What is "
-        f"measured is one small model on one kind of text, fine-tuned on {tokens:,} tokens (the "
+        f"measured is one small model on two kinds of text, fine-tuned on {tokens:,} tokens (the "
         f"paper's shortest run: {published:,}); its long distances are gaps, position numbers left "
         "out, which hold no distracting keys where a long text does. Nothing was run on a GPU, the "
         f"LLaMA models of the paper were neither trained nor read again, and {open_} of the "

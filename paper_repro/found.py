@@ -7,7 +7,6 @@ down, so that what is printed is true as it stands.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ import numpy as np
 
 from paper_repro import committed
 from paper_repro.facts import at_least, at_most, one, rows
+from paper_repro.small_scale.plan import BOTH
 
 LLAMA = "[LLaMA](https://arxiv.org/abs/2302.13971)"
+_NEAR = 1024  # tokens of the text without a gap
 SMOLLM2 = "[SmolLM2-135M](https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct)"
 
 
@@ -36,8 +37,9 @@ class Finding:
 
 
 def steps(folder: Path) -> int:
-    """Return the training steps of the fine-tune."""
-    return int(rows("finetune_cpu_likelihood", folder, case="linear x2 seed 0")["step"].max())
+    """Return the last step of the fine-tune at which both PI and FT were read."""
+    both = [rows("finetune_x4_reach", folder, scheme=scheme)["step"] for scheme in BOTH]
+    return int(max(set(both[0]) & set(both[1])))
 
 
 def _false(folder: Path) -> Finding:
@@ -223,57 +225,62 @@ def _heads(folder: Path) -> Finding:
 
 
 def _tuned(folder: Path) -> Finding:
-    likelihood = committed.summary("finetune_cpu_likelihood", folder)
-    window, last = likelihood["window"], steps(folder)
-    first = rows("finetune_cpu_likelihood", folder, case="linear x2 seed 0")
-    target = int(first["target"][0])
-    names = dict.fromkeys(committed.columns("finetune_cpu_likelihood", folder)["case"])
+    reach = rows("finetune_x4_reach", folder)
+    last, most = steps(folder), int(reach["factor"][0])
+    window = int(committed.summary("finetune_x4_reach", folder)["window"])
+    target = most * window
 
-    def nats(scheme: str, step: int, reach: int) -> str:
-        at = {"step": float(step), "reach": float(reach)}
-        cases = [name for name in names if re.fullmatch(rf"{scheme} x2 seed \d", name)]
-        both = [one("finetune_cpu_likelihood", folder, "nats", case=case, **at) for case in cases]
-        return " and ".join(dict.fromkeys(f"{value:.2f}" for value in both))
+    def reached(scheme: str, column: str = "k_max") -> str:
+        return _seeds("finetune_x4_reach", folder, column, 0, scheme=scheme, step=float(last))
 
-    least = min(map(float, nats("linear", last, target).split(" and ")))
-    others = {"YaRN": "yarn", "NTK-aware scaling": "ntk"}
-    cheaper = [name for name, key in others.items() if float(nats(key, last, target)) < least]
+    def nats(scheme: str, step: int, reach: int, text: str = "play") -> str:
+        at: dict[str, Any] = {"step": float(step), "reach": float(reach), "text": text}
+        return _seeds("finetune_x4_gaps", folder, "nats", 2, scheme=scheme, **at)
 
-    def reached(scheme: str) -> str:
-        at = {"step": float(last), "k": float(target)}
-        cases = [f"{scheme} x2 seed {seed}" for seed in (0, 1)]
-        ends = [one("finetune_cpu_passkeys", folder, "k_max", case=case, **at) for case in cases]
-        return " and ".join(f"{end:.0f}" for end in ends)
+    def digit(scheme: str) -> str:
+        at: dict[str, Any] = {"step": float(last), "k": float(target)}
+        return _seeds("finetune_x4_passkeys", folder, "nats", 2, scheme=scheme, **at)
 
     return Finding(
         name="tuned",
         title="What a fine-tune shows.",
         text=(
-            f"The same model, extended from {window} to {target} tokens by {last} training steps, "
-            "with two seeds. At the far end held-out text costs "
-            f"**{nats('linear', last, target)}** nats a token under PI (the mean of −ln p of the "
-            f"right token) and {nats('default', last, target)} after direct fine-tuning (FT). "
-            f"{' and '.join(cheaper) or 'No other scheme'}, one seed each, cost less than PI. "
-            "Passkeys, numbers to find again in a long text, separate PI and FT less than in the "
-            "paper."
+            f"The same model, extended from {window} to {target} tokens by {last} training steps. "
+            "Passkeys, five digits to find again in a long text, are recalled up to "
+            f"**{reached('linear')}** tokens under PI and up to **{reached('default')}** after "
+            "direct fine-tuning (FT). At the far end a held-out play costs "
+            f"{nats('linear', last, target)} nats a token under PI (the mean of −ln p of the right "
+            f"token) and {nats('default', last, target)} after FT; the model as it is: "
+            f"{nats('default', 0, target)}."
         ),
         more=(
-            f"A step reads {likelihood['setting']['batch_tokens']} tokens. Before the first, the "
-            f"far end costs {nats('default', 0, target)} nats a token.",
-            f"PI ends level with its near end ({nats('linear', last, 1024)}), where FT is better "
-            f"({nats('default', last, 1024)}).",
-            f"Under YaRN the far end costs {nats('yarn', last, target)}, under NTK-aware scaling "
-            f"{nats('ntk', last, target)}.",
-            f"PI reads passkeys up to {reached('linear')} tokens, FT up to {reached('default')}.",
+            f"A step reads {committed.summary('finetune_x4_loss', folder)['batch_tokens']} tokens. "
+            f"At distance {target} a digit of the key costs {digit('linear')} nats under PI, "
+            f"{digit('default')} after FT.",
+            f"Inside the window, at {_NEAR} tokens without a gap, the play costs "
+            f"{nats('linear', last, _NEAR)} nats a token under PI, {nats('default', last, _NEAR)} "
+            f"after FT and {nats('default', 0, _NEAR)} before: PI pays with resolution.",
+            "95% intervals of the distance up to which keys are recalled: PI from "
+            f"{reached('linear', 'low')}, FT {reached('default', 'low')} to "
+            f"{reached('default', 'high')}.",
+            f"A source file of another project behind the same gaps: PI "
+            f"{nats('linear', last, target, 'source')}, FT "
+            f"{nats('default', last, target, 'source')} nats a token at {target}.",
         ),
-        picture="finetune_cpu_likelihood",
-        shows="Held-out text against the distance it is read across: flat under PI, rising without",
+        picture="finetune_x4_passkeys",
+        shows="What a digit of the key costs against its distance: low under PI, rising without",
         notebooks=("09_finetune",),
         evidence=(
-            ("measured, two cores", "figures/finetune_cpu_likelihood.csv"),
+            ("measured, two cores", "figures/finetune_x4_passkeys.csv"),
             ("twins of Tables 1, 3, 4", "figures/claims.md"),
         ),
     )
+
+
+def _seeds(stem: str, folder: Path, column: str, digits: int, **where: Any) -> str:
+    """Return a number of every seed, in words."""
+    values = rows(stem, folder, **where)[column]
+    return " and ".join(dict.fromkeys(f"{value:.{digits}f}" for value in values))
 
 
 MAKERS = {"false": _false, "true": _true, "worst": _worst, "heads": _heads, "tuned": _tuned}

@@ -151,21 +151,23 @@ def _signs(latex: str) -> int:
     return len(re.sub(r"\\(?:left|right|begin|end)\b|\\([a-z])[a-z]*|[{}_^\s&]", r"\1", rows))
 
 
-def twin(stem: str, *, starting: str = "") -> Shown:
-    """Return a table of the paper and its small twin beside each other, from the committed record.
-
-    ``starting`` keeps the rows alone whose method starts so.
-    """
+def twin(stem: str) -> Shown:
+    """Return a table of the paper and its small twin, from the committed record."""
     record = committed.columns(stem)
-    names = ("source", "context_window", "method", "column", "value")
+    names = ("source", "context_window", "method", "text", "column", "value")
     cells = [
         tuple(f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in row)
         for row in zip(*(record[name] for name in names), strict=True)
     ]
-    heads = sorted({column for *_, column, _ in cells}, key=int)
-    values = {row[:4]: row[4] for row in cells}
-    models = [key for key in dict.fromkeys(row[:3] for row in cells) if key[2].startswith(starting)]
+    texts = list(dict.fromkeys(text for *_, text, _, _ in cells))
+    heads = sorted(
+        {row[3:5] for row in cells}, key=lambda head: (texts.index(head[0]), int(head[1]))
+    )
+    values = {(row[:3], row[3:5]): row[5] for row in cells}
     return table(
-        ["", "window", "method", *heads],
-        [[*model, *(values.get((*model, head), "") for head in heads)] for model in models],
+        ["", "window", "method", *(" ".join(head).strip() for head in heads)],
+        [
+            [*model, *(values.get((model, head), "") for head in heads)]
+            for model in dict.fromkeys(row[:3] for row in cells)
+        ],
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ TIERS = tuple(plan.TIERS)
 DEFAULT_TIER = "cpu"  # of a run that names the item; `make repro` takes the first
 READINGS = Path(run.__file__).parent / "readings"
 WORK = Path("build") / "small_scale"  # unfinished runs; never committed
-_FACTORS = (4, 2)
 
 
 def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
@@ -38,16 +36,50 @@ def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
 
 
 def at_hand(seed: int = 0) -> dict[str, Record]:
-    """Return the tables of all readings so far, the twins, and what each picture draws."""
-    read = _tables(run.at_hand(READINGS, WORK, seed), "full")
-    made: dict[str, Record] = {f"finetune_{kind}": table for kind, table in read.items()}
-    if read:
-        seen = twins.Evidence(read)
-        found = {name: table(seen) for name, table in twins.TABLES.items()}
-        made |= {f"finetune_{name}": twin for name, twin in found.items() if twin is not None}
-    return made | {"finetune_coverage": pictures.planned_coverage()}
+    """Return the tables of all readings so far, by factor, and the twins of the paper's tables.
+
+    Every record but the twins' is the data of one picture.
+    """
+    made: dict[str, Record] = {"finetune_coverage": pictures.planned_coverage()}
+    for kind, table in _tables(run.at_hand(READINGS, WORK, seed), "full").items():
+        if kind == "heads":
+            made["finetune_heads"] = table
+            continue
+        for factor in dict.fromkeys(table.factor.tolist()):
+            made[f"finetune_x{factor:.0f}_{kind}"] = table.where(factor=factor)
+    seen = _evidence(made)
+    found = {name: table(seen) for name, table in twins.TABLES.items()}
+    return made | {f"finetune_{name}": twin for name, twin in found.items() if twin is not None}
 
 
 def replayed() -> list[str]:
     """Do the first steps of the run of hours again; return a line a difference."""
-    return replay.replay("cpu", _tables(run.at_hand(READINGS, WORK), "full"))
+    read = _tables(run.at_hand(READINGS, WORK), "full")
+    return replay.replay("cpu", {kind: table.columns() for kind, table in read.items()})
+
+
+def plot(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Draw the readings, and the tables as text; the quick tier, a smoke test, draws none."""
+    return {
+        stem: pictures.PICTURES[stem.rpartition("_")[2]](record)
+        for stem, record in records.items()
+        if not stem.startswith("finetune_quick_")
+    }
+
+
+def claims(records: Mapping[str, Record]) -> list[Claim]:
+    """Judge what was read so far; what was not is said not to be."""
+    return judged.claims(_evidence(records))
+
+
+def _tables(read: run.Rows, tier: str) -> dict[str, Table]:
+    return tables(read, plan.TIERS[tier], window=plan.window())
+
+
+def _evidence(records: Mapping[str, Record]) -> twins.Evidence:
+    """Return what the records of all factors say together; the quick tier's are no evidence."""
+    kinds: dict[str, list[Table]] = {}
+    for stem, record in records.items():
+        if isinstance(record, Table) and not stem.startswith("finetune_quick_"):
+            kinds.setdefault(stem.rpartition("_")[2], []).append(record)
+    return twins.Evidence(kinds, plan.window())

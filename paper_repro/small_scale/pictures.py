@@ -2,105 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from paper_repro.small_scale.plan import BOTH, EDGE_SHARE, TIERS, recipe
 from paper_repro.small_scale.tables import (
     GapTable,
     HeadTable,
+    Losses,
     PasskeyTable,
     ReachTable,
+    WholeTable,
     WindowTable,
 )
+from paper_repro.small_scale.twins import NAMES, TITLE, Twin, text
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.finetune.reach import Coverage
+from pianalysis.finetune.reach import coverage as distances
 from pianalysis.pictures import frame, marks, style
 
-NAMES = {"linear": "PI", "default": "FT", "yarn": "YaRN", "ntk": "NTK-aware"}
 _LOOKS = {scheme: index for index, scheme in enumerate(NAMES)}
 _SEEDS = ("-", "--")
+SMOOTH = 20  # steps
 
 
-def reached(record: ReachTable, factor: int) -> Any:
-    """Draw k_max by keys recalled against steps at one factor, with its 95% interval."""
+def loss(record: Losses) -> Any:
+    """Draw the training loss against steps, each a mean over the steps before it."""
+    _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
+    last: dict[str, list[str]] = {}
+    for scheme, seed in _series(record):
+        rows = record.where(scheme=scheme, seed=seed)
+        width = min(SMOOTH, rows.loss.size)
+        mean = np.convolve(rows.loss, np.ones(width) / width, mode="valid")
+        _line(ax, rows.step[width - 1 :], mean, scheme, seed, None)
+        last.setdefault(NAMES[scheme], []).append(f"{mean[-1]:.2f}")
+    frame.finish(
+        ax,
+        xlabel="fine-tuning steps",
+        ylabel=f"training loss (nats a token),\nmean of {SMOOTH} steps",
+        title=f"last {SMOOTH} steps, the same tokens for all: {_said(last)}",
+    )
+    return frame.legend_below(ax, columns=3).figure
+
+
+def reached(record: ReachTable) -> Any:
+    """Draw k_max by keys recalled against steps, with its 95% interval."""
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
     last: dict[str, list[str]] = {}
-    for scheme, seed in _series(record, factor):
-        rows = record.where(scheme=scheme, factor=factor, seed=seed)
+    for scheme, seed in _series(record):
+        rows = record.where(scheme=scheme, seed=seed)
         below, above = rows.k_max - rows.low, rows.high - rows.k_max
         error = np.maximum(np.stack([below, above]), 0.0)  # the seen value may lie outside
         _line(ax, rows.step, rows.k_max, scheme, seed, error)
-        last.setdefault(NAMES[scheme], []).append(f"{rows.k_max[-1]:.0f}")
-    said = "; ".join(f"{name} {' and '.join(values)}" for name, values in last.items())
+        if rows.step[-1] == record.step.max():
+            last.setdefault(NAMES[scheme], []).append(f"{rows.k_max[-1]:.0f}")
     frame.finish(
         ax,
         xlabel="fine-tuning steps",
         ylabel="k_max, keys recalled (tokens;\nbars: 95% interval)",
-        title=f"k_max after {record.where(factor=factor).step.max():.0f} steps: {said}",
+        title=f"k_max after {record.step.max():.0f} steps: {_said(last)}",
     )
-    _levels(ax, record.window, factor)
+    _levels(ax, record)
     return frame.legend_below(ax, columns=3).figure
 
 
-def digits(record: PasskeyTable, factor: int, step: int) -> Any:
-    """Draw what a digit of the key costs against its distance, at one step and factor."""
+def digits(record: PasskeyTable) -> Any:
+    """Draw what a digit of the key costs against its distance, at the last step of PI and FT."""
+    step = _shared(record)
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
     far: dict[str, list[str]] = {}
-    for scheme, seed in _series(record, factor, step):
-        rows = record.where(scheme=scheme, factor=factor, seed=seed, step=step)
+    for scheme, seed in _series(record, step):
+        rows = record.where(scheme=scheme, seed=seed, step=step)
         _line(ax, rows.k, rows.nats, scheme, seed, rows.standard_error)
         far.setdefault(NAMES[scheme], []).append(f"{rows.nats[-1]:.2f}")
-    said = "; ".join(f"{name} {' and '.join(values)}" for name, values in far.items())
     frame.finish(
         ax,
         xlabel="k: distance from the key to the question (tokens)",
         ylabel="nats a digit of the key\n(bars: 1 standard error)",
-        title=f"a digit at L' costs after {step} steps: {said} nats",
+        title=f"a digit at L' costs after {step:.0f} steps: {_said(far)} nats",
     )
-    _marks(ax, record.window, factor)
+    _marks(ax, record)
     return frame.legend_below(ax, columns=3).figure
 
 
-def gaps(record: GapTable, factor: int, step: int) -> Any:
+def gaps(record: GapTable) -> Any:
     """Draw held-out text behind a gap against where it ends, a panel a kind of text."""
+    step = _shared(record)
     kinds = list(dict.fromkeys(record.text))
     figure, axes = frame.new_figure(1, len(kinds), width=style.TEXT_WIDTH, height=3.2)
     for ax, kind in zip(np.atleast_1d(axes), kinds, strict=True):
         far: dict[str, list[str]] = {}
-        for scheme, seed in _series(record, factor, step):
-            at: dict[str, Any] = {"factor": factor, "step": step, "text": kind}
-            rows = record.where(scheme=scheme, seed=seed, **at)
+        for scheme, seed in _series(record, step):
+            rows = record.where(scheme=scheme, seed=seed, step=step, text=kind)
             _line(ax, rows.reach, rows.nats, scheme, seed, rows.standard_error)
             far.setdefault(NAMES[scheme], []).append(f"{rows.nats[-1]:.2f}")
-        said = "; ".join(f"{name} {' and '.join(values)}" for name, values in far.items())
         frame.finish(
             ax,
             xlabel="last token behind the gap (position)",
             ylabel="held-out text (nats a token;\nbars: 1 standard error)",
-            title=f"{kind}, {step} steps, at L': {said}",
+            title=f"{kind}, {step:.0f} steps, at L': {_said(far)}",
         )
-        _marks(ax, record.window, factor)
+        _marks(ax, record)
     return frame.shared_legend(figure, rows=2)
 
 
-def windows(record: WindowTable, factor: int, step: int) -> Any:
+def windows(record: WindowTable) -> Any:
     """Draw what a window changes on the same tokens, against the original at L; paired errors."""
+    step = _shared(record)
     kinds = list(dict.fromkeys(record.text))
     figure, axes = frame.new_figure(1, len(kinds), width=style.TEXT_WIDTH, height=3.2)
     for ax, kind in zip(np.atleast_1d(axes), kinds, strict=True):
         before = record.where(scheme="default", step=0.0, text=kind)
-        same: dict[str, Any] = {"factor": before.factor[0], "seed": before.seed[0]}
-        before = before.where(**same)
         base = before.where(tokens=float(record.window)).nats
         lines = {"no fine-tuning": (len(_LOOKS), before)}
-        for scheme, seed in _series(record, factor, step):
-            at: dict[str, Any] = {"factor": factor, "seed": seed, "step": step, "text": kind}
-            lines[f"{NAMES[scheme]}, seed {seed}"] = (
-                _LOOKS[scheme],
-                record.where(scheme=scheme, **at),
-            )
+        for scheme, seed in _series(record, step):
+            rows = record.where(scheme=scheme, seed=seed, step=step, text=kind)
+            if step or scheme != "default":  # FT before training is the original
+                lines[f"{NAMES[scheme]}, {step:.0f} steps"] = (_LOOKS[scheme], rows)
         ends = []
         for label, (index, rows) in lines.items():
             asked = np.unique(rows.tokens)
@@ -115,20 +135,19 @@ def windows(record: WindowTable, factor: int, step: int) -> Any:
             ylabel="change of the loss against the original\nat L (nats a token; bars: 1 s. e.)",
             title=f"{kind}, longest window: {', '.join(ends)}",
         )
-        _marks(ax, record.window, factor)
+        _marks(ax, record)
     return frame.shared_legend(figure, rows=2)
 
 
-def ratios(record: HeadTable, step: int) -> Any:
+def ratios(record: HeadTable) -> Any:
     """Draw the largest deviation over each bound, sampled, and over the printed one, searched."""
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     names = [*FORMS, "paper,\nsearched"]
     found = []
     for scheme, factor in dict.fromkeys(zip(record.scheme, record.factor.tolist(), strict=True)):
-        for at, fill in ((0, "none"), (step, None)):
-            rows = record.where(scheme=scheme, factor=factor, step=at)
-            if not rows.value.size:
-                continue
+        case = record.where(scheme=scheme, factor=factor)
+        for at, fill in ((0.0, "none"), (case.step.max(), None)):
+            rows = case.where(step=at)
             value = dict(zip(rows.quantity, rows.value.tolist(), strict=True))
             shown = [*(value[f"{form}_ratio"] for form in FORMS), value["found_ratio"]]
             found.append(shown[-1])
@@ -136,7 +155,7 @@ def ratios(record: HeadTable, step: int) -> Any:
             look |= {"linestyle": "none", "alpha": 1.0 if factor == 4 else 0.6}
             look |= {} if fill is None else {"markerfacecolor": fill}
             with style.applied():
-                label = f"{NAMES[scheme]} x{factor:.0f}, step {at}"
+                label = f"{NAMES[scheme]} x{factor:.0f}, step {at:.0f}"
                 ax.plot(range(len(names)), shown, label=label, **look)
     with style.applied():
         ax.axhline(1.0, color=style.BLACK, linewidth=0.8)
@@ -148,6 +167,50 @@ def ratios(record: HeadTable, step: int) -> Any:
         title=f"searched pairs reach {min(found):.2f} to {max(found):.2f} of the printed bound",
     )
     return frame.legend_below(ax, columns=3).figure
+
+
+def whole(record: WholeTable) -> Any:
+    """Draw keys recalled in whole prompts beside the same across a gap, a panel a scheme."""
+    schemes = list(dict.fromkeys(record.scheme))
+    figure, axes = frame.new_figure(1, len(schemes), width=style.TEXT_WIDTH, height=3.0)
+    for ax, scheme in zip(np.atleast_1d(axes), schemes, strict=True):
+        rows = record.where(scheme=scheme)
+        both = {how: rows.where(how=how) for how in ("whole", "gap")}
+        alike = int((both["whole"].recalled == both["gap"].recalled).sum())
+        marks.curves(
+            both["whole"].k,
+            {f"{how} prompts": part.recalled / part.trials for how, part in both.items()},
+            ax=ax,
+            xlabel="k: distance from the key to the question (tokens)",
+            ylabel="share of keys recalled",
+            title=f"{NAMES[scheme]}: alike at {alike} of {both['gap'].k.size} distances",
+            every=1,
+            legend=None,
+        )
+        _marks(ax, record)
+    return frame.shared_legend(figure)
+
+
+def table(record: Twin) -> Any:
+    """Draw a table and its twin as text, and what ours measures."""
+    protocols = dict.fromkeys(text for text in record.protocol if text)
+    lines = [*text(record), "", *(f"ours: {protocol}" for protocol in protocols)]
+    figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=0.5 + 0.125 * len(lines))
+    marks.text_panel(lines, ax=ax, title=f"Table {record.table[-1]}: {TITLE}")
+    return figure
+
+
+def planned_coverage() -> Coverage:
+    """Return the coverage of distances by the first case of tier cpu."""
+    tier = TIERS["cpu"]
+    asked = recipe(tier, tier.cases[0])
+    return distances(
+        asked.batch * tier.cases[0].steps,
+        asked.sequence_length,
+        asked.target,
+        seed=asked.seed,
+        edge_share=EDGE_SHARE,
+    )
 
 
 def coverage(record: Coverage) -> Any:
@@ -168,35 +231,60 @@ def coverage(record: Coverage) -> Any:
     return figure
 
 
-def _series(record: Any, factor: int, step: int | None = None) -> Iterable[tuple[str, int]]:
-    """Return (scheme, seed) of a factor, of those read at a step: equal training only."""
-    rows = record.where(factor=float(factor))
-    if step is not None:
-        rows = rows.where(step=float(step))
+PICTURES: dict[str, Callable[[Any], Any]] = {
+    "loss": loss,
+    "reach": reached,
+    "passkeys": digits,
+    "gaps": gaps,
+    "windows": windows,
+    "whole": whole,
+    "heads": ratios,
+    "coverage": coverage,
+    **dict.fromkeys(("table1", "table3", "table4"), table),
+}
+
+
+def _series(record: Any, step: float | None = None) -> Iterable[tuple[str, int]]:
+    """Return (scheme, seed) of one factor, of those read at a step: equal training only."""
+    rows = record if step is None else record.where(step=step)
     return dict.fromkeys(zip(rows.scheme, rows.seed.astype(int).tolist(), strict=True))
+
+
+def _shared(record: Any) -> float:
+    """Return the last step at which both PI and FT were read."""
+    steps = [set(record.where(scheme=scheme).step.tolist()) for scheme in BOTH]
+    return float(max(set.intersection(*steps)))
+
+
+def _said(by_method: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{name} {' and '.join(values)}" for name, values in by_method.items())
 
 
 def _line(ax: Any, x: Any, y: Any, scheme: str, seed: int, error: Any) -> None:
     look: dict[str, Any] = marks.look(_LOOKS[scheme])
+    if error is None:
+        look["marker"] = ""
     label = f"{NAMES[scheme]}, seed {seed}"
     with style.applied():
         ax.errorbar(x, y, yerr=error, label=label, linestyle=_SEEDS[seed % 2], **look)
 
 
-def _marks(ax: Any, window: int, factor: int) -> None:
+def _marks(ax: Any, record: Any) -> None:
     """Mark L and L' on the x axis, both inside the picture."""
+    target = record.factor[0] * record.window
     with style.applied():
-        for text, place in {"L": window, "L'": factor * window}.items():
+        for text, place in {"L": record.window, "L'": target}.items():
             ax.axvline(place, color=style.GREY, linestyle="--", linewidth=0.8)
             where: dict[str, Any] = {"xycoords": ("data", "axes fraction")}
             where |= {"xytext": (-3, -2), "textcoords": "offset points"}
             ax.annotate(text, (place, 1.0), ha="right", va="top", fontsize=7, **where)
-        ax.set_xlim(0.0, 1.03 * factor * window)
+        ax.set_xlim(0.0, 1.03 * target)
 
 
-def _levels(ax: Any, window: int, factor: int) -> None:
+def _levels(ax: Any, record: Any) -> None:
     """Mark L and L' on the y axis, both inside the picture."""
-    marks.level(window, f"L = {window}", ax=ax)
-    marks.level(factor * window, f"L' = {factor * window}", ax=ax)
+    target = record.factor[0] * record.window
+    marks.level(record.window, f"L = {record.window}", ax=ax)
+    marks.level(target, f"L' = {target:.0f}", ax=ax)
     with style.applied():
-        ax.set_ylim(0.0, 1.08 * factor * window)
+        ax.set_ylim(0.0, 1.08 * target)

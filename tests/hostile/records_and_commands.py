@@ -117,7 +117,7 @@ def _config_bytes(rng):
 
 
 LEDGER = (ROOT / "figures" / "claims.json").read_bytes()
-STEMS = ["fig1", "table1", "table4", "ratio", "schemes", "finetune_cpu_loss"]
+STEMS = ["fig1", "table1", "table4", "ratio", "schemes", "finetune_x4_loss"]
 CSV = {stem: (ROOT / "figures" / f"{stem}.csv").read_bytes()[:4000] for stem in STEMS}
 JSON = {stem: (ROOT / "figures" / f"{stem}.json").read_bytes() for stem in STEMS}
 CELLS = ["nan", "", "inf", "x", '"', '""', "\n", "\r", "\x00", "1e999", ">", "> 10^3", "9" * 200]

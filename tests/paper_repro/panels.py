@@ -93,16 +93,13 @@ def differences(stem, figure):
 
 
 def write():
-    """Compute every item, read the committed tier of the fine-tune, and keep what panels say."""
-    import test_twins
+    """Compute every item, and keep what its panels say; of the fine-tune what is at hand."""
+    from paper_repro import runner
 
-    from paper_repro import committed, runner
-
-    stems = {kind: f"finetune_cpu_{kind}" for kind in test_twins.KINDS}
-    kinds = {kind: (committed.columns(s), committed.summary(s)) for kind, s in stems.items()}
-    drawn = test_twins.pictures(kinds)
+    drawn = {}
     for name in runner.ITEMS:
-        drawn |= runner.load(name).plot(runner.compute(name))
+        item = runner.load(name)
+        drawn |= item.plot(item.at_hand() if name == "finetune" else runner.compute(name))
     kept = {stem: of(figure) for stem, figure in drawn.items()}
     KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

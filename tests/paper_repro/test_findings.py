@@ -13,7 +13,8 @@ from paper_repro import findings, ledger
 STEMS = (
     *("theorem21_counterexample", "theorem21_scaling", "theorem21_fits", "grid_weights"),
     *("worst_case", "worst_case_tightness", "heads_map", "heads_bounds", "heads_permitted"),
-    *("scratch_heads", "finetune_cpu_likelihood", "finetune_cpu_passkeys"),
+    *("scratch_heads", "finetune_x4_loss", "finetune_x4_reach", "finetune_x4_passkeys"),
+    "finetune_x4_gaps",
 )
 
 
@@ -47,7 +48,7 @@ def test_a_changed_record_is_seen(root, records, stem):
     with path.open("w", newline="") as handle:
         csv.writer(handle, lineterminator="\n").writerows(rows)
     body = json.loads((records / f"{stem}.json").read_text())
-    for name in ("alpha", "threshold_every_cell", "tokens"):
+    for name in ("alpha", "threshold_every_cell", "tokens", "batch_tokens"):
         if name in body:
             body[name] *= 3
     (records / f"{stem}.json").write_text(json.dumps(body))
@@ -57,7 +58,7 @@ def test_a_changed_record_is_seen(root, records, stem):
 def changed(name, cell):
     """A measured number three times as large; what names a row stays."""
     keys = ("panel", "x", "seed", "scheme", "span", "max_coefficient", "case", "step", "k", "reach")
-    if name in (*keys, "target", "layer", "head", "model", "gap"):
+    if name in (*keys, "target", "layer", "head", "model", "gap", "factor", "text"):
         return cell
     if name == "found_ratio":
         return str(0.3 * float(cell))  # below 1: fewer heads exceed the bound

@@ -16,7 +16,7 @@ from pianalysis.records import Record
 from pianalysis.rope.spec import RopeSpec
 
 # Long: comparison/test_growth.py, test_worst_case_curve.py, test_real_heads.py and test_scratch.py
-# recompute parts of what is committed; test_experiment.py runs a tier on a tiny model.
+# recompute parts of what is committed; test_small_scale.py runs a tier on a tiny model.
 SAMPLED = {"schemes", "worst_case_curve", "real_heads", "gaps", "scratch", "finetune"}
 # Identities and certified numbers that rest on no record, each with a test of its own. The cells
 # that sentences on the tables rest on are altered one by one in test_evidence.py.
@@ -88,27 +88,16 @@ def once(function):
     return lambda spec, spans: kept(spec, tuple(spans))
 
 
-def test_claims_on_the_fine_tune_follow_from_the_committed_records(root, monkeypatch):
-    item, read = runner.load("finetune"), committed.columns
+def test_the_fine_tune_is_drawn_and_judged_from_its_readings(root):
+    item = runner.load("finetune")
+    records = item.at_hand()
     assert item.plot({"finetune_quick_loss": None}) == {}  # a smoke test: no figures
-    claims = item.claims({})
+    claims = item.claims(records)
+    check_figures(item.plot(records), records)
     check_claims("finetune", claims, ledger.read(root / "figures"))
-    before, moved = perturb.said(claims), set()
-    for kind in ("passkeys", "likelihood", "windows", "long", "heads"):
-        stem = f"finetune_cpu_{kind}"
-        table = read(stem)
-        for name, column in table.items():
-            for other in perturb.alterations(column):
-                tables = {stem: {**table, name: other}}
-                monkeypatch.setattr(
-                    committed, "columns", lambda stem, t=tables: t.get(stem) or read(stem)
-                )
-                try:
-                    after = perturb.said(item.claims({}))
-                except (ValueError, TypeError, KeyError, IndexError, StopIteration):
-                    continue  # refused, not read
-                moved |= {key for key in before if after.get(key) != before[key]}
-    assert moved == set(before)
+    check_evidence(item, records, claims, root)
+    for stem, record in records.items():  # nothing of it is made anew for that: same bytes
+        assert (root / "figures" / f"{stem}.csv").read_text(encoding="utf-8") == record.csv()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,22 +77,22 @@ def test_better_than_the_original():
     original = 3.0 + rng.normal(size=16)  # blocks differ by far more than the models do
     for shift, verdict in ((-0.05, YES), (0.05, NO), (0.0, OPEN)):
         after = original + shift + 0.02 * rng.normal(size=16)
-        found = rules.better(blocks(after), blocks(original), "better than the original")
+        found = rules.better(blocks(after), blocks(original))
         assert found.verdict == verdict, found
         expected = np.mean(after - original)
         assert f"{expected:+.4f} ± " in found.numbers
         assert f"perplexity {np.exp(original.mean()):.2f} to " in found.numbers
     with pytest.raises(ValueError, match="rows must be of the same blocks"):
-        rules.better(blocks(original), blocks(original[:-1]), "")
+        rules.better(blocks(original), blocks(original[:-1]))
 
 
 def test_parts_are_named_where_they_differ():
-    yes, no = rules.Finding("", YES, "a"), rules.Finding("", NO, "b")
-    assert rules.together("s", {"seed 0": yes, "seed 1": yes}).verdict == YES
-    mixed = rules.together("s", {"seed 0": yes, "seed 1": no})
+    yes, no = rules.Finding(YES, "a"), rules.Finding(NO, "b")
+    assert rules.together({"seed 0": yes, "seed 1": yes}).verdict == YES
+    mixed = rules.together({"seed 0": yes, "seed 1": no})
     assert (mixed.verdict, mixed.numbers) == (IN_PART, "seed 0: yes, a; seed 1: no, b")
     with pytest.raises(ValueError, match="parts must hold at least one finding"):
-        rules.together("s", {})
+        rules.together({})
 
 
 def test_table_4_is_judged_at_the_last_two_readings_of_every_seed():
@@ -101,13 +101,25 @@ def test_table_4_is_judged_at_the_last_two_readings_of_every_seed():
         for step, edge in ((600, 4096), (800, TARGET), (1000, TARGET)):
             read["linear", seed, step] = upto(edge)
             read["default", seed, step] = upto(L)
-    verdicts = [finding.verdict for finding in rules.table4(read, L, TARGET)]
-    assert verdicts == [YES, NO, YES, YES, NO]
+    read["linear", 0, 0] = read["default", 0, 0] = upto(0)  # before training: of no account
+    found = rules.table4(read, L, TARGET)
+    assert [finding.verdict for finding in found.values()] == [YES, NO, YES, YES, NO]
     read["linear", 1, 800] = upto(28672)
-    first = rules.table4(read, L, TARGET)[0]
+    first = rules.table4(read, L, TARGET)[f"PI reaches {TARGET}"]
     assert first.verdict == IN_PART
     assert "seed 1 step 800: no, k_max 28672" in first.numbers
     assert "step 600" not in first.numbers
+
+
+def test_what_was_not_read_is_no_finding():
+    only = {("linear", 0, step): upto(TARGET) for step in (0, 200)}
+    found = rules.table4(only | {("default", 0, 0): upto(L)}, L, TARGET)
+    assert found[f"PI reaches {TARGET}"].verdict == YES
+    assert [name for name, finding in found.items() if finding is None] == [
+        f"FT reaches {TARGET}",
+        f"FT stays near {L}",
+        "FT falls beyond L",
+    ]
 
 
 def test_two_protocols_are_not_mixed():

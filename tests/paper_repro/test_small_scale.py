@@ -8,7 +8,7 @@ import tiny
 import torch
 
 import pianalysis as pia
-from paper_repro.small_scale import again, budget, plan, protocol, run, tables
+from paper_repro.small_scale import budget, plan, protocol, replay, run, tables
 from paper_repro.small_scale.plan import HEADS, LOSS, PASSKEYS, WINDOWS, Case, Reading, Tier
 from pianalysis.finetune.corpus import pack
 from pianalysis.finetune.saving import saved_steps
@@ -57,13 +57,19 @@ def plain(rows):
     return {(case.label, step, reading): value for (case, step, reading), value in rows.items()}
 
 
+def whole_run(tier, folder, **options):
+    """Run a tier with readings and work in a folder, in silence."""
+    options = {"say": lambda _: None, **options}
+    return run.run_tier(tier, folder / "readings", folder / "work", **options)
+
+
 def files(folder):
     return {path.name: path.read_bytes() for path in (folder / "readings").iterdir()}
 
 
 def test_every_case_is_read_at_its_steps(small):
     said = []
-    found = plain(run.run_tier("full", small, say=said.append))
+    found = plain(whole_run("full", small, say=said.append))
     pi, ft = (case.label for case in LONG.cases)
     kinds = {(step, reading.kind) for label, step, reading in found if label == ft}
     assert kinds == {(s, k) for s in (0, 2, 4) for k in ("passkeys", "gaps")} | {
@@ -98,14 +104,15 @@ def test_every_case_is_read_at_its_steps(small):
 
 
 def test_what_a_short_tier_made_is_the_first_part_of_the_long_one(small, tmp_path, monkeypatch):
-    run.run_tier("cpu", small, say=lambda _: None)
+    monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=LONG.cases[:1]))
+    whole_run("cpu", small)
     kept = files(small)
     trained, train = [], run.finetune
     monkeypatch.setattr(
         run, "finetune", lambda *a, **o: trained.append(o["until"]) or train(*a, **o)
     )
-    resumed = plain(run.run_tier("full", small, say=lambda _: None))
-    alone = plain(run.run_tier("full", tmp_path / "alone", say=lambda _: None))
+    resumed = plain(whole_run("full", small))
+    alone = plain(whole_run("full", tmp_path / "alone"))
     assert resumed == alone
     same = {name: body for name, body in files(small).items() if name in kept}
     assert same == kept
@@ -115,14 +122,14 @@ def test_what_a_short_tier_made_is_the_first_part_of_the_long_one(small, tmp_pat
 
 def test_a_case_goes_on_from_the_last_step_of_the_short_tier(small, monkeypatch):
     monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=(Case("linear", 2, 0, 4),)))
-    run.run_tier("cpu", small, say=lambda _: None)
+    whole_run("cpu", small)
     work = small / "work" / "linear-x2-seed-0"
     assert saved_steps(work) == [2]  # nothing more than the resume needs
     kept, trained, train = files(small), [], run.finetune
     monkeypatch.setattr(
         run, "finetune", lambda *a, **o: trained.append(o["until"]) or train(*a, **o)
     )
-    run.run_tier("full", small, say=lambda _: None)
+    whole_run("full", small)
     assert trained == [4]
     assert saved_steps(work) == [4]
     # Step 2 is on the way now, and read on the coarser grid: a part of what was read there.
@@ -133,34 +140,38 @@ def test_a_case_goes_on_from_the_last_step_of_the_short_tier(small, monkeypatch)
     assert files(small).items() >= kept.items()
 
 
-@pytest.mark.parametrize("stop", [1, 4, 9])
-def test_a_stopped_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypatch, stop):
-    run.run_tier("full", tmp_path / "whole", say=lambda _: None)
-    calls, reading = [], protocol.Reader.read
+def test_a_stopped_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=(Case("linear", 2, 0, 4),)))
+    whole_run("full", small)
+    calls, reading, stops = [], protocol.Reader.read, [1, 3, 6]
 
     def stopped(reader, asked):
         calls.append(asked)
-        if len(calls) == stop:
+        if stops and len(calls) == stops[0]:
             raise KeyboardInterrupt
         return reading(reader, asked)
 
     monkeypatch.setattr(protocol.Reader, "read", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        run.run_tier("full", small, say=lambda _: None)
-    run.run_tier("full", small, say=lambda _: None)
-    assert files(small) == files(tmp_path / "whole")
+    again = tmp_path / "again"
+    while stops:
+        with pytest.raises(KeyboardInterrupt):
+            whole_run("full", again)
+        del stops[0]
+    whole_run("full", again)
+    assert files(again) == files(small)
     done = len(calls)
-    run.run_tier("full", small, say=lambda _: None)
+    assert done == 6 + 3  # gaps and passkeys at three steps, and what was stopped
+    whole_run("full", again)
     assert len(calls) == done  # nothing is read twice
 
 
 def test_a_reading_of_something_else_or_cut_short_is_taken_again(small):
-    run.run_tier("cpu", small, say=lambda _: None)
+    whole_run("cpu", small)
     whole = files(small)
     path = small / "readings" / "linear-x2-seed-0-0002-gaps.json"
     for broken in (path.read_text()[:-30], path.read_text().replace('"seed": 0', '"seed": 1')):
         path.write_text(broken)
-        run.run_tier("cpu", small, say=lambda _: None)
+        whole_run("cpu", small)
         assert files(small) == whole
     assert json.loads(path.read_text())["about"]["recipe"]["edge_share"] == 0.125
 
@@ -203,7 +214,7 @@ def test_the_budget_adds_up(small):
 def test_what_is_left_is_said(small):
     said = []
     costs = budget.Costs(step=60.0, passes=dict.fromkeys((256, 128, 16, 700, 1024), 60.0))
-    run.run_tier("cpu", small, say=said.append, costs=costs)
+    whole_run("cpu", small, say=said.append, costs=costs)
     assert said[-1].endswith("about 0 minutes left")
     assert all("minutes left" in line for line in said)
 
@@ -211,15 +222,15 @@ def test_what_is_left_is_said(small):
 def test_the_gpu_tier_says_what_it_lacks(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="tier gpu must have a CUDA device, got none"):
-        run.run_tier("gpu", tmp_path)
+        whole_run("gpu", tmp_path)
     with pytest.raises(ValueError, match="tier must be one of"):
-        run.run_tier("cpus", tmp_path)
+        whole_run("cpus", tmp_path)
 
 
 @pytest.mark.parametrize("fault", [None, "a loss", "a likelihood", "the gaps", "the text read"])
 def test_the_first_steps_of_a_tier_are_replayed(small, monkeypatch, fault):
-    read = run.run_tier("cpu", small, say=lambda _: None)
-    made = {kind: dict(t.columns()) for kind, t in tables.tables("cpu", 1024, read).items()}
+    read = whole_run("cpu", small)
+    made = {kind: dict(t.columns()) for kind, t in tables.tables(read, SHORT, window=1024).items()}
     if fault in ("a loss", "a likelihood"):
         kind, column = ("loss", "loss") if fault == "a loss" else ("gaps", "nats")
         made[kind][column] = [made[kind][column][0] * 1.001, *made[kind][column][1:]]
@@ -229,4 +240,4 @@ def test_the_first_steps_of_a_tier_are_replayed(small, monkeypatch, fault):
         other = {"play": TEXT.replace("clocks", "bells"), "source": SOURCE}
         monkeypatch.setattr(protocol, "texts", lambda: other)
     kinds = {None: [], "a loss": ["loss"], "the gaps": ["loss"]}.get(fault, ["gaps"])
-    assert [line.split(":")[0] for line in again.replay("cpu", made)] == kinds
+    assert [line.split(":")[0] for line in replay.replay("cpu", made)] == kinds

@@ -1,141 +1,194 @@
-"""Twins of the paper's tables: cells are those of the records, verdicts follow from them."""
+"""Twins of the paper's tables: cells are those of the readings, verdicts follow from them."""
 
-import copy
+import csv
 import math
 
 import numpy as np
-import panels
 import pytest
 
-from paper_repro import committed, ledger
+from paper_repro import ledger
 from paper_repro.items import finetune as item
-from paper_repro.small_scale import pictures as readings_drawn
-from paper_repro.small_scale import twins
-from paper_repro.small_scale.experiment import TIERS
-from paper_repro.small_scale.readings import READINGS
+from paper_repro.small_scale import claims, plan, tables, twins
+from paper_repro.small_scale.plan import Case, Reading
+from paper_repro.small_scale.rules import reach
+from paper_repro.small_scale.twins import Evidence
+from pianalysis.bounds.interpolation import FORMS
+from pianalysis.finetune.corpus import HELD_OUT_SOURCE
 
-KINDS = ("passkeys", "likelihood", "windows", "long", "heads")
-
-
-@pytest.fixture(scope="module")
-def found():
-    """The committed records of tier cpu: kind -> (columns, summary)."""
-    stems = {kind: f"finetune_cpu_{kind}" for kind in KINDS}
-    return {kind: (committed.columns(s), committed.summary(s)) for kind, s in stems.items()}
+L = 8192
+STEPS = (0, 800, 1000)
 
 
-@pytest.fixture
-def seen(found):
-    return twins.evidence(copy.deepcopy(found))
-
-
-def test_the_committed_records_are_of_the_tier_as_it_stands(found):
-    cases = found["passkeys"][1]["setting"]["cases"]
-    assert [(c["scheme"], c["seed"], c["steps"]) for c in cases] == [
-        (case.scheme, case.seed, case.steps) for case in TIERS["cpu"].cases
-    ]
-    last = np.array(found["passkeys"][0]["trials"]) == 10
-    assert last.sum() == 4 * 32  # the paper's reading for two schemes and two seeds
-
-
-def test_tables_hold_the_papers_cells_and_ours(seen):
-    made = twins.table4(seen)
-    cells = dict(
-        zip(
-            zip(made.source, made.context_window, made.method, made.column, strict=True),
-            made.value,
-            strict=True,
-        )
-    )
-    paper, here = dict.fromkeys(made.source)
-    assert cells[paper, "8192", "FT", "10000"] == "2560"
-    case = seen.case("linear", seed=1)
-    assert int(cells[here, "16384", "PI, seed 1", "200"]) == seen.value(
-        "passkeys", "k_max", case, 200
-    )
-    text = "\n".join(twins.text(twins.table1(seen)))
-    assert ">1e3" in text
-    original = seen.value("long", "perplexity", seen.case("default"), 0, tokens=16384)
-    assert f"{original:.2f}" in text
-    last = seen.value("likelihood", "nats", seen.case("linear"), 200, reach=16384)
-    assert f"{math.exp(last):.2f}" in twins.table3(seen).value
-
-
-def verdicts(seen):
-    return {claim.key: claim.verdict for claim in twins.claims(seen)}
-
-
-def change(seen, kind, column, case, value, **where):
-    table = seen.readings[kind]
-    keep = np.array(table["case"]) == case
-    for name, wanted in where.items():
-        keep &= np.array(table[name]) == wanted
-    assert keep.any()
-    table[column] = np.where(keep, value, np.asarray(table[column]))
-
-
-def test_verdicts_follow_the_numbers(seen):
-    pi, ft = seen.case("linear"), seen.case("default")
-    for seed in (0, 1):
-        change(seen, "passkeys", "k_max", seen.case("linear", seed=seed), 16384, step=200)
-        change(seen, "passkeys", "k_max", seen.case("default", seed=seed), 9216, step=200)
-    for case, step, inside, beyond in ((ft, 0, 30.0, 90.0), (ft, 200, 28, 29), (pi, 200, 31, 30)):
-        change(seen, "long", "perplexity", case, inside, step=step, tokens=8192)
-        change(seen, "long", "perplexity", case, beyond, step=step, tokens=16384)
-    change(seen, "likelihood", "nats", ft, 3.5, step=0, gap=0)
-    change(seen, "likelihood", "nats", pi, 5.0, step=0, reach=16384)
-    change(seen, "likelihood", "nats", pi, 3.4, step=200, reach=16384)
-    assert set(verdicts(seen).values()) == {ledger.SMALL_SCALE}
-    change(seen, "passkeys", "k_max", seen.case("linear", seed=1), 512, step=200)
-    change(seen, "long", "perplexity", pi, 32.0, step=200, tokens=16384)
-    change(seen, "likelihood", "nats", pi, 3.6, step=200, reach=16384)
-    assert set(verdicts(seen).values()) == {ledger.PARTLY}
-    change(seen, "likelihood", "nats", pi, 3.3, step=0, reach=16384)
-    assert verdicts(seen)["table3-twin"] == ledger.NOT_REPRODUCED
-
-
-def test_cases_that_are_not_there_are_named(seen):
-    with pytest.raises(ValueError, match="scheme must be one that the tier trained, got 'llama3'"):
-        seen.case("llama3")
-    with pytest.raises(ValueError, match="k_max must have one value"):
-        seen.value("passkeys", "k_max", seen.case("linear"), 7)
-
-
-def test_bounds_on_trained_heads(seen):
-    """What the theorems say of every head holds after fine-tuning, too."""
-    for scheme in ("linear", "default"):
-        for step in (0, 200):
-            case = seen.case(scheme)
-            for form in ("corrected", "sharp", "weighted"):
-                violations = seen.value("heads", "value", case, step, quantity=f"{form}_violations")
-                ratio = seen.value("heads", "value", case, step, quantity=f"{form}_ratio")
-                assert violations == 0
-                assert 0.3 < ratio <= 1.0
-
-
-def pictures(found):
-    """Draw the committed readings of tier cpu."""
-    records = {}
-    for kind in KINDS:
-        table, about = found[kind]
-        fields = {name: about[name] for name in ("tier", "setting", "window")}
-        records[f"finetune_cpu_{kind}"] = READINGS[kind](**fields, **table)
-    return item.plot(records)
-
-
-def test_pictures_of_the_committed_records_draw_them(found):
-    drawn = pictures(found)
-    assert [line for stem in drawn for line in panels.differences(stem, drawn[stem])] == []
-    for kind, column in (("likelihood", "nats"), ("windows", "perplexity")):
-        axes = drawn[f"finetune_cpu_{kind}"].axes
-        shown = {
-            float(y) for ax in axes for line in ax.lines for y in np.atleast_1d(line.get_ydata())
+def passkeys(edge, target):
+    return [
+        {
+            **{"k": k, "nearest": k - 100, "farthest": k, "recalled": 10 * (k <= edge)},
+            **{"written": 0, "nats": 0.1 if k <= edge else 3.0, "standard_error": 0.05},
+            "trials": 10,
         }
-        shown |= {float(box.get_height()) for ax in axes for box in ax.patches}
-        kept = {float(value) for value in found[kind][0][column]}
-        assert len(kept & shown) > 0.25 * len(kept), kind
+        for k in range(target // 16, target + 1, target // 16)
+    ]
 
 
-def test_series_are_called_by_what_they_are():
-    assert readings_drawn.shown("default x2 seed 1") == "FT x2, seed 1"
-    assert set(item.claims({})[-1].ours.split()) >= {"paper", "corrected"}
+def windows(level):
+    """Blocks that differ by far more than models do; ``level`` is window -> nats."""
+    base = np.random.default_rng(0).normal(size=16)
+    jitter = np.random.default_rng(1).normal(size=16)
+    return [
+        {"text": text, "window": w, "block": b, "nats": base[b] + nats + 0.01 * jitter[b] * (i + 1)}
+        for text in ("play", "source")
+        for i, (w, nats) in enumerate(level.items())
+        for b in range(16)
+    ]
+
+
+def heads(found):
+    value = {f"{form}_violations": 0 for form in FORMS} | {"checked": 100, "found_ratio": found}
+    return [{"quantity": name, "value": number} for name, number in value.items()]
+
+
+def readings(pi=4 * L, ft=L, *, seed1=None, orig=(3.0, 6.0), tuned=(2.9, 3.1), before=4.0):
+    """All that a full run reads, as the paper would have it unless told otherwise."""
+    read = {}
+    for scheme, edge in (("linear", pi), ("default", ft)):
+        for seed in (0, 1):
+            for step in STEPS:
+                end = seed1 if seed1 and seed and scheme == "linear" and step == 1000 else edge
+                case = Case(scheme, 4, seed, 1000)
+                read[case, step, Reading("passkeys", (16, 10))] = passkeys(end, 4 * L)
+        case = Case(scheme, 2, 0, 1000)
+        read[case, 1000, Reading("passkeys", (16, 10))] = passkeys(12288, 2 * L)
+        for step in (0, 1000):
+            read[case, step, Reading("heads", (1024,))] = heads(1.2 if step else 0.9)
+    pi2, ft2 = (Case(scheme, 2, 0, 1000) for scheme in ("linear", "default"))
+    read[ft2, 0, Reading("windows", (L, 2 * L))] = windows(dict(zip((L, 2 * L), orig, strict=True)))
+    read[pi2, 0, Reading("windows", (2 * L,))] = windows({2 * L: before})
+    for case, level in ((pi2, tuned[0]), (ft2, tuned[1])):
+        read[case, 1000, Reading("windows", (L, 2 * L))] = windows({L: 3.0, 2 * L: level})
+    return read
+
+
+def evidence(read):
+    made = tables.tables(read, plan.TIERS["full"], window=L)
+    return Evidence({kind: [table] for kind, table in made.items()}, L)
+
+
+def verdicts(read):
+    return {claim.key: claim.verdict for claim in claims.claims(evidence(read))}
+
+
+def said(read):
+    return {claim.key: claim.ours for claim in claims.claims(evidence(read))}
+
+
+def cells(made):
+    names = (made.source, made.context_window, made.method, made.text, made.column)
+    return dict(zip(zip(*names, strict=True), made.value, strict=True))
+
+
+def test_tables_hold_the_papers_cells_and_ours():
+    seen = evidence(readings(seed1=20480))
+    fourth = cells(twins.table4(seen))
+    paper, here = dict.fromkeys(twins.table4(seen).source)
+    assert fourth[paper, "8192", "FT", "", "10000"] == "2560"
+    assert fourth[here, "32768", "PI, seed 0", "", "1000"] == "32768"
+    assert fourth[here, "32768", "PI, seed 1", "", "1000"] == "20480"
+    assert fourth[here, "16384", "FT, seed 0", "", "1000"] == "12288"
+    first, third = cells(twins.table1(seen)), cells(twins.table3(seen))
+    assert first[paper, "2048", "None", "play", "4096"] == ">1e3"
+    assert first[paper, "8192", "FT", "source", "4096"] == "2.74"  # Table 2
+    blocks = [row["nats"] for row in seen.scored("source", 2 * L, "default", 0)]
+    assert len(blocks) == 16
+    value = f"{math.exp(np.mean(blocks)):.2f}"
+    assert first[here, "8192", "None", "source", "16384"] == value
+    # The same reading in both tables: the cell of Table 3 is that of Table 1.
+    assert third[here, "16384", "FT", "source", "0"] == value
+    assert first[here, "16384", "PI", "play", "16384"] == third[here, "16384", "PI", "play", "1000"]
+    assert third[paper, "16384", "PI", "play", "0"] == "112.13"
+    assert "source" in "\n".join(twins.text(twins.table1(seen)))
+
+
+def test_every_cell_of_ours_has_its_seed_error_count_and_protocol():
+    seen = evidence(readings())
+    for made in (table(seen) for table in twins.TABLES.values()):
+        table = made.columns()
+        for name in ("seed", "uncertainty", "count", "protocol"):
+            ours = [c for c, of in zip(table[name], made.source, strict=True) if "here" in of]
+            assert ours
+            assert all(ours), name
+    row = twins.table4(seen).where(method="FT, seed 1", column="1000")
+    assert (row.uncertainty, row.count) == (("8192 to 10240",), ("160",))
+
+
+def test_verdicts_follow_the_numbers():
+    tables_ = ("table1-twin", "table3-twin", "table4-twin")
+    agree = verdicts(readings())
+    assert [agree[key] for key in tables_] == [ledger.SMALL_SCALE] * 3
+    assert agree["heads-finetuned"] == ledger.REFUTED
+    part = verdicts(readings(seed1=20480, tuned=(3.1, 3.1)))
+    assert [part[key] for key in tables_] == [ledger.PARTLY] * 3
+    none = verdicts(readings(pi=L, ft=4 * L, orig=(3.0, 2.9), tuned=(3.1, 2.9), before=2.9))
+    assert [none[key] for key in tables_] == [ledger.NOT_REPRODUCED] * 3
+    assert "seed 1 step 1000: no, k_max 20480" in said(readings(seed1=20480))["table4-twin"]
+
+
+def test_an_answer_that_the_numbers_leave_open_is_no_disagreement():
+    open_ = verdicts(readings(orig=(3.0, 3.0), tuned=(3.0, 3.0), before=3.0))
+    assert open_["table1-twin"] == open_["table3-twin"] == ledger.PARTLY
+
+
+def test_what_was_not_read_is_said_and_judged_by_nothing():
+    read = readings()
+    tuned = {key: rows for key, rows in read.items() if key[1:] != (1000, key[2])}
+    words, judged = said(tuned), verdicts(tuned)
+    assert judged["table1-twin"] == judged["table3-twin"] == ledger.PARTLY
+    assert words["table1-twin"].count("not read yet") == 2
+    assert words["table3-twin"].endswith("not read yet")
+    only = {key: rows for key, rows in read.items() if key[2].kind == "passkeys" and key[1]}
+    judged = verdicts(only)
+    assert judged["table1-twin"] == judged["heads-finetuned"] == ledger.NOT_ATTEMPTED
+    assert judged["table4-twin"] == ledger.SMALL_SCALE
+    assert twins.table1(evidence(only)) is twins.table3(evidence(only)) is None
+
+
+def test_the_committed_readings_are_what_the_plan_asks_for():
+    found = item.run.at_hand(item.READINGS, item.WORK)
+    known = {path.name for path in item.READINGS.glob("*x[24]-seed*.json")}
+    asked = {item.run.Readings(item.READINGS).path(*key).name for key in found}
+    other = {  # of tier cpu, read again by another grid in tier full
+        item.run.Readings(item.READINGS).path(case, step, reading).name
+        for tier in (plan.TIERS["cpu"],)
+        for case in tier.cases
+        for step in tier.steps(case)
+        for reading in tier.readings(case, step)
+    }
+    assert asked <= known <= asked | other
+    for case, step, reading in found:
+        if reading.kind == "passkeys":
+            assert reach(found[case, step, reading]).k_max <= case.factor * L
+
+
+def test_the_source_held_out_gains_most_of_the_candidates():
+    with (item.READINGS / "texts.csv").open(encoding="utf-8", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["text"].endswith(".py")]
+    gain = {row["text"]: float(row["gain"]) for row in rows if float(row["window"]) == L}
+    assert len(gain) == 3
+    assert max(gain, key=gain.get) == HELD_OUT_SOURCE
+
+
+def test_bounds_on_trained_heads():
+    """What the theorems say of every head holds after fine-tuning, too."""
+    record = item.at_hand()["finetune_heads"]
+    cases = dict.fromkeys(zip(record.scheme, record.factor.tolist(), record.step, strict=True))
+    assert len(cases) >= 4
+    for scheme, factor, step in cases:
+        at = {"scheme": scheme, "factor": factor, "step": float(step)}
+        for form in ("corrected", "sharp", "weighted"):
+            assert record.only(**at, quantity=f"{form}_violations")["value"] == 0
+            assert 0.3 < record.only(**at, quantity=f"{form}_ratio")["value"] <= 1.0
+
+
+@pytest.mark.parametrize("key", ["table1-twin", "table3-twin", "table4-twin", "heads-finetuned"])
+def test_claims_are_of_this_item(key):
+    claim = {claim.key: claim for claim in claims.claims(evidence(readings()))}[key]
+    assert (claim.item, claim.certificate) == ("finetune", "measured")

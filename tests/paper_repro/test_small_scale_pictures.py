@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from paper_repro.small_scale import drawn, tables
+from paper_repro.small_scale import pictures as drawn
+from paper_repro.small_scale import plan, tables
 from paper_repro.small_scale.plan import Case, Reading
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.finetune.reach import coverage
@@ -15,7 +16,7 @@ STEPS = (0, 200, 400)
 CASES = (
     *(Case(scheme, 4, seed, 400) for scheme in ("linear", "default") for seed in (0, 1)),
     Case("yarn", 4, 0, 200),  # less training: in no picture of step 400
-    Case("default", 2, 0, 400),
+    *(Case(scheme, 2, 0, 400) for scheme in ("default", "linear")),
 )
 
 
@@ -69,7 +70,7 @@ def made():
                 read[case, step, Reading("heads", (1024,))] = heads(case, step)
             if step:
                 read[case, step, Reading("loss")] = [{"at": step, "loss": 4.0}]
-    return tables.tables("full", L, read)
+    return tables.tables(read, plan.TIERS["full"], window=L)
 
 
 def labels(figure):
@@ -104,7 +105,7 @@ def test_tables_hold_every_reading(made):
 
 
 def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
-    figure = drawn.reached(made["reach"], 4)
+    figure = drawn.reached(made["reach"].where(factor=4.0))
     (ax,) = figure.axes
     names = ["PI, seed 0", "PI, seed 1", "FT, seed 0", "FT, seed 1", "YaRN, seed 0"]
     assert labels(figure) == names
@@ -122,7 +123,7 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
 
 
 def test_digits_against_distance_of_equal_training_only(made):
-    figure = drawn.digits(made["passkeys"], 4, 400)
+    figure = drawn.digits(made["passkeys"].where(factor=4.0))
     (ax,) = figure.axes
     assert labels(figure) == ["PI, seed 0", "PI, seed 1", "FT, seed 0", "FT, seed 1"]
     assert line(ax, 3).get_ydata()[-1] == 4.0
@@ -135,7 +136,7 @@ def test_digits_against_distance_of_equal_training_only(made):
 
 
 def test_text_behind_gaps_by_kind(made):
-    figure = drawn.gaps(made["gaps"], 4, 400)
+    figure = drawn.gaps(made["gaps"].where(factor=4.0))
     assert [ax.get_title(loc="left").split(",")[0] for ax in figure.axes] == ["play", "source"]
     for ax in figure.axes:
         assert marked(ax) == [L, 4 * L]
@@ -145,7 +146,7 @@ def test_text_behind_gaps_by_kind(made):
 
 
 def test_windows_are_compared_block_by_block(made):
-    figure = drawn.windows(made["windows"], 2, 400)
+    figure = drawn.windows(made["windows"].where(factor=2.0))
     for ax in figure.axes:
         before, after = (line(ax, i).get_ydata().tolist() for i in range(2))
         assert before == pytest.approx([0.0, 0.0])
@@ -153,13 +154,13 @@ def test_windows_are_compared_block_by_block(made):
         spans = [np.ptp(seg[:, 1]) for seg in ax.containers[1].lines[2][0].get_segments()]
         assert max(spans) < 1e-9  # blocks differ by far more than that, and it drops out
         assert marked(ax) == [L, 2 * L]
-    assert labels(figure) == ["no fine-tuning", "FT, seed 0"]
+    assert labels(figure) == ["no fine-tuning", "FT, 400 steps", "PI, 400 steps"]
 
 
 def test_the_searched_ratio_stands_beside_the_sampled_ones(made):
-    (ax,) = drawn.ratios(made["heads"], 400).axes
+    (ax,) = drawn.ratios(made["heads"]).axes
     points = [x for x in ax.lines if len(x.get_xdata()) == 5]
-    assert len(points) == 6  # PI x4, FT x4 and FT x2, before and after
+    assert len(points) == 8  # PI and FT, x4 and x2, before and after
     assert points[0].get_ydata().tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.2])
     assert ax.get_xticklabels()[-1].get_text() == "paper,\nsearched"
     assert ax.get_ylim()[1] > 1.2
