@@ -61,6 +61,9 @@ def test_falls():
     rarer = rules.falls(rows(lambda k: 10 if k <= L else 2, nats=same), L, TARGET)
     assert rarer.verdict == IN_PART
     assert rarer.numbers.startswith("recalled less often: yes, digits cost more: no; ")
+    # 38 of 40 beyond and 80 of 80 inside: rarer, but the intervals meet.
+    few = rules.falls(rows(lambda k: 9 if k > 28672 else 10, nats=same), L, TARGET)
+    assert few.verdict == NO
     dearer = rules.falls(rows([10] * 16, nats=[0.01 * i**2 for i in range(16)]), L, TARGET)
     assert dearer.verdict == IN_PART
     assert dearer.numbers.startswith("recalled less often: no, digits cost more: yes; ")
@@ -82,6 +85,12 @@ def test_better_than_the_original():
         expected = np.mean(after - original)
         assert f"{expected:+.4f} ± " in found.numbers
         assert f"perplexity {np.exp(original.mean()):.2f} to " in found.numbers
+    # A gain of one and a half standard errors is none that the numbers decide on.
+    noise = rng.normal(size=16)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    for share, verdict in ((1.5, OPEN), (2.5, YES), (-1.5, OPEN), (-2.5, NO)):
+        after = original - 0.1 * (share / 4.0 + noise)
+        assert rules.better(blocks(after), blocks(original)).verdict == verdict
     with pytest.raises(ValueError, match="rows must be of the same blocks"):
         rules.better(blocks(original), blocks(original[:-1]))
 

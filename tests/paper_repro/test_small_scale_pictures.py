@@ -20,12 +20,17 @@ CASES = (
 )
 
 
+def recalled(k, edge):
+    """All keys up to an edge, where it is one of five: that is k_max, and not surely."""
+    return 1 if k == edge < 2 * L else 5 * (k <= edge)
+
+
 def passkeys(case, step):
     edge = case.factor * L if case.scheme == "linear" and step else 10240
     return [
         {
-            **{"k": k, "nearest": k - 100, "farthest": k, "recalled": 5 * (k <= edge)},
-            **{"written": 4 * (k <= edge), "nats": 0.1 if k <= edge else 3.0 + case.seed},
+            **{"k": k, "nearest": k - 100, "farthest": k, "recalled": recalled(k, edge)},
+            **{"written": 4 * (k <= L), "nats": 0.1 if k <= edge else 3.0 + case.seed},
             **{"standard_error": 0.05, "trials": 5},
         }
         for k in GRID
@@ -94,9 +99,9 @@ def test_tables_hold_every_reading(made):
     assert set(made) == {"passkeys", "reach", "gaps", "windows", "heads", "loss"}
     one = made["reach"].only(scheme="linear", factor=4.0, seed=1.0, step=400.0)
     assert (one["k_max"], one["low"], one["high"], one["trials"]) == (4 * L, 4 * L, 4 * L, 5)
-    assert one["written"] == 4 * L
+    assert one["written"] == L
     lost = made["reach"].only(scheme="default", factor=4.0, seed=0.0, step=400.0)
-    assert (lost["k_max"], lost["low"]) == (10240, 10240)
+    assert (lost["k_max"], lost["low"]) == (10240, L)
     assert lost["high"] > 10240
     assert made["windows"].window == L
     assert set(made["windows"].tokens) == {L, 2 * L}
@@ -112,7 +117,7 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     assert line(ax, 0).get_xydata().tolist() == [[0, 10240], [200, 4 * L], [400, 4 * L]]
     (bars,) = ax.containers[2].lines[2]
     low, high = bars.get_segments()[-1][:, 1]
-    assert (low, high) == (10240, made["reach"].where(scheme="default", step=400.0).high[0])
+    assert (low, high) == (L, made["reach"].where(scheme="default", step=400.0).high[0])
     assert ax.get_title(loc="left").startswith(
         "k_max after 400 steps: PI 32768 and 32768; FT 10240"
     )
