@@ -219,6 +219,31 @@ def test_what_is_left_is_said(small):
     assert all("minutes left" in line for line in said)
 
 
+def test_a_tier_of_full_length_has_no_gaps(small, monkeypatch):
+    case = Case("linear", 2, 0, 2)
+    whole = replace(LONG, sequence_length=None, batch_tokens=2048, cases=(case,), read_at=(0, 2))
+    monkeypatch.setitem(plan.TIERS, "full", whole)
+    found = plain(whole_run("full", small))
+    assert {reading.kind for _, _, reading in found} == {LOSS, PASSKEYS}
+    asked = plan.recipe(whole, case)
+    assert (asked.sequence_length, asked.gap, asked.recall_share) == (2048, False, 0.0)
+    read = found[case.label, 2, Reading(PASSKEYS, (4, 3))]
+    assert [row["k"] for row in read] == [512, 1024, 1536, 2048]
+    assert read[3]["farthest"] < 2048
+
+
+def test_the_readings_so_far_are_found_and_nothing_is_run(small, monkeypatch):
+    monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=(Case("linear", 2, 0, 4),)))
+    at = small / "readings", small / "work"
+    assert run.at_hand(*at) == {}
+    short = whole_run("cpu", small)
+    assert run.at_hand(*at) == short
+    assert run.at_hand(*at, seed=1) == {}
+    whole = whole_run("full", small)
+    # The same readings at every case: of step 2 the coarser passkeys that tier full asks for.
+    assert plain(run.at_hand(*at)) == plain(whole)
+
+
 def test_the_gpu_tier_says_what_it_lacks(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="tier gpu must have a CUDA device, got none"):

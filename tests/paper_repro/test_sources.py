@@ -96,6 +96,7 @@ def test_each_edit_moves_the_digests_of_the_items_that_rest_on_it(tree, monkeypa
     [
         ("paper_repro/paper/table2_proofpile_perplexity.csv", {"tables", "finetune"}),
         ("paper_repro/paper/prompts.json", {"fig3", "fig4"}),
+        ("paper_repro/small_scale/readings/*.json", {"finetune"}),
         ("paper_repro/scratch_models/*/training.csv", {"scratch"}),
         ("paper_repro/scratch_models/*/model.safetensors", {"scratch"}),
     ],
