@@ -16,18 +16,16 @@ from pianalysis.records import Record
 DATA = ("paper_repro/small_scale/readings/*.json",)  # what was read so far, a file a reading
 TIERS = tuple(plan.TIERS)
 DEFAULT_TIER = "cpu"  # of a run that names the item; `make repro` takes the first
-READINGS = Path(run.__file__).parent / "readings"
-WORK = Path("build") / "small_scale"  # unfinished runs; never committed
 
 
 def compute(seed: int = 0, tier: str = "quick") -> Mapping[str, Record]:
     """Finish a tier, and make the tables of all that was read: those of ``at_hand``.
 
     The quick tier trains anew, for two minutes, and its readings are records of their own; what a
-    longer one has read is found in ``READINGS``, and the rest is trained and read.
+    longer one has read is found in ``plan.READINGS``, and the rest is trained and read.
     """
     if tier != "quick":
-        run.run_tier(tier, READINGS, WORK, seed=seed)
+        run.run_tier(tier, plan.READINGS, plan.WORK, seed=seed)
         return at_hand(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -41,7 +39,7 @@ def at_hand(seed: int = 0) -> dict[str, Record]:
     Every record but the twins' is the data of one picture.
     """
     made: dict[str, Record] = {"finetune_coverage": pictures.planned_coverage()}
-    for kind, table in _tables(run.at_hand(READINGS, WORK, seed), "full").items():
+    for kind, table in _tables(run.at_hand(plan.READINGS, plan.WORK, seed), "full").items():
         if kind == "heads":
             made["finetune_heads"] = table
             continue
@@ -54,7 +52,7 @@ def at_hand(seed: int = 0) -> dict[str, Record]:
 
 def replayed() -> list[str]:
     """Do the first steps of the run of hours again; return a line a difference."""
-    read = _tables(run.at_hand(READINGS, WORK), "full")
+    read = _tables(run.at_hand(plan.READINGS, plan.WORK), "full")
     return replay.replay("cpu", {kind: table.columns() for kind, table in read.items()})
 
 

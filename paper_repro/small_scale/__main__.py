@@ -11,31 +11,30 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-READINGS = Path(__file__).parent / "readings"  # committed
-WORK = Path("build") / "small_scale"  # never committed
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    from paper_repro.small_scale.plan import TIERS
+    from paper_repro.small_scale.plan import READINGS, TIERS, WORK
 
     parser = argparse.ArgumentParser(prog="paper_repro.small_scale", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, what in (("budget", "time one step and each window"), ("run", "train and read")):
-        command = verbs.add_parser(verb, help=what)
-        command.add_argument("tier", choices=TIERS)
-        if verb == "run":
-            command.add_argument(
-                "--folder", type=Path, help="readings and work there, not beside the committed ones"
-            )
+    budget = verbs.add_parser("budget", help="time one step and each window")
+    run = verbs.add_parser("run", help="train and read")
     texts = verbs.add_parser("texts", help="read candidates for held-out texts at every window")
-    texts.add_argument("--folder", type=Path, default=WORK, help=f"default {WORK}")
+    for command in (budget, run):
+        command.add_argument("tier", choices=TIERS)
+    for command in (run, texts):
+        what = "readings and work there, not beside the committed ones"
+        command.add_argument("--folder", type=Path, help=what)
     options = parser.parse_args(arguments)
+    readings, work = READINGS, WORK
+    if getattr(options, "folder", None) is not None:
+        readings, work = options.folder / "readings", options.folder / "work"
     try:
         if options.verb == "texts":
-            _texts(options.folder)
+            _texts(readings, work)
         else:
-            _tier(options)
+            _tier(options, readings, work)
     except (ValueError, TypeError, OSError) as error:
         print(f"paper_repro.small_scale: {error}", file=sys.stderr)
         return 2
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tier(options: argparse.Namespace) -> None:
+def _tier(options: argparse.Namespace, readings: Path, work: Path) -> None:
     from paper_repro.small_scale import budget, plan
     from paper_repro.small_scale.run import run_tier
 
@@ -53,20 +52,18 @@ def _tier(options: argparse.Namespace) -> None:
     costs = budget.measure(tier)
     print(costs.table(tier), flush=True)
     if options.verb == "run":
-        readings, work = READINGS, WORK
-        if options.folder is not None:
-            readings, work = options.folder / "readings", options.folder / "work"
         say = partial(print, flush=True)
         run_tier(options.tier, readings, work, say=say, costs=costs)
 
 
-def _texts(folder: Path) -> None:
+def _texts(readings: Path, work: Path) -> None:
     from paper_repro.small_scale.held_out import measure
+    from paper_repro.small_scale.run import made_by
     from pianalysis.evaluation.store import FolderStore
 
-    folder.mkdir(parents=True, exist_ok=True)
-    found = measure(store=FolderStore(folder / "work" / "units"))
-    found.save(folder / "texts")
+    readings.mkdir(parents=True, exist_ok=True)
+    found = measure(store=FolderStore(work / "units"))
+    found.save(readings / "texts", made_by("texts"))
     print(found.csv(), end="")
 
 

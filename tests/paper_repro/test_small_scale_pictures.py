@@ -75,6 +75,9 @@ def made():
                 read[case, step, Reading("heads", (1024,))] = heads(case, step)
             if step:
                 read[case, step, Reading("loss")] = [{"at": step, "loss": 4.0}]
+    ahead = Case("linear", 4, 0, 600)  # a step that FT has not come to
+    for reading, made_up in ((Reading("passkeys", (16, 5)), passkeys), (Reading("gaps"), gaps)):
+        read[ahead, 600, reading] = made_up(ahead, 600)
     return tables.tables(read, plan.TIERS["full"], window=L)
 
 
@@ -114,7 +117,9 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     (ax,) = figure.axes
     names = ["PI, seed 0", "PI, seed 1", "FT, seed 0", "FT, seed 1", "YaRN, seed 0"]
     assert labels(figure) == names
-    assert line(ax, 0).get_xydata().tolist() == [[0, 10240], [200, 4 * L], [400, 4 * L]]
+    assert line(ax, 0).get_xydata().tolist() == [
+        *([0, 10240], [200, 4 * L], [400, 4 * L], [600, 4 * L]),
+    ]
     (bars,) = ax.containers[2].lines[2]
     low, high = bars.get_segments()[-1][:, 1]
     assert (low, high) == (L, made["reach"].where(scheme="default", step=400.0).high[0])

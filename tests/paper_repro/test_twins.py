@@ -161,11 +161,11 @@ def test_what_was_not_read_is_said_and_judged_by_nothing():
 
 
 def test_the_committed_readings_are_what_the_plan_asks_for():
-    found = item.run.at_hand(item.READINGS, item.WORK)
-    known = {path.name for path in item.READINGS.glob("*x[24]-seed*.json")}
-    asked = {item.run.Readings(item.READINGS).path(*key).name for key in found}
+    found = item.run.at_hand(plan.READINGS, plan.WORK)
+    known = {path.name for path in plan.READINGS.glob("*x[24]-seed*.json")}
+    asked = {item.run.Readings(plan.READINGS).path(*key).name for key in found}
     other = {  # of tier cpu, read again by another grid in tier full
-        item.run.Readings(item.READINGS).path(case, step, reading).name
+        item.run.Readings(plan.READINGS).path(case, step, reading).name
         for tier in (plan.TIERS["cpu"],)
         for case in tier.cases
         for step in tier.steps(case)
@@ -178,7 +178,7 @@ def test_the_committed_readings_are_what_the_plan_asks_for():
 
 
 def test_the_source_held_out_gains_most_of_the_candidates():
-    with (item.READINGS / "texts.csv").open(encoding="utf-8", newline="") as handle:
+    with (plan.READINGS / "texts.csv").open(encoding="utf-8", newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["text"].endswith(".py")]
     gain = {row["text"]: float(row["gain"]) for row in rows if float(row["window"]) == L}
     assert len(gain) == 3
