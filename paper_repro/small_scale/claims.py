@@ -99,7 +99,9 @@ def _table4(seen: Evidence) -> Claim:
         tables.need("table4", column, size="7B", context_window="8192", method=method)
         for method, column in (("PI", "200"), ("FT", "200"), ("FT", "10000"))
     ]
-    judged = table4(seen.passkeys(FACTOR), seen.window, FACTOR * seen.window)
+    target = FACTOR * seen.window
+    judged = table4(seen.passkeys(FACTOR), seen.window, target)
+    found = judged[f"PI reaches {target}"]
     return _claim(
         {name: (a, f) for a, (name, f) in zip(_TABLE4, judged.items(), strict=True)},
         key="table4-twin",
@@ -109,6 +111,23 @@ def _table4(seen: Evidence) -> Claim:
         paper=f"7B to 8192: PI {reached[0]:.0f} after 200 steps; FT {reached[1]:.0f}, and "
         f"{reached[2]:.0f} after 10000",
         beside=_other_factors(seen),
+        why=_edge(seen) if found is not None and found.verdict != YES else "",
+    )
+
+
+def _edge(seen: Evidence) -> str:
+    """Return how the original reads the distances that Position Interpolation puts its last on."""
+    at: dict[str, Any] = {"factor": FACTOR, "scheme": "default", "seed": 0, "step": 0}
+    told = [
+        f"{row['recalled']:.0f} of {row['trials']:.0f} keys at {row['k']:.0f}"
+        for row in seen.rows("passkeys", **at)
+        if 0.5 * seen.window < row["k"] <= seen.window
+    ]
+    if not told:
+        return ""
+    return (
+        "Position Interpolation reads a distance k where the original reads "
+        f"k / {FACTOR}, and the original itself recalls {', '.join(told)}."
     )
 
 

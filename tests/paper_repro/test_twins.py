@@ -141,6 +141,12 @@ def test_verdicts_follow_the_numbers():
     assert "seed 1 step 1000: no, k_max 20480" in said(readings(seed1=20480))["table4-twin"]
 
 
+def test_where_pi_ends_short_the_original_is_asked_at_the_same_phases():
+    why = {c.key: c.why for c in claims.claims(evidence(readings(pi=30720, ft=6144)))}
+    assert "recalls 2 of 10 keys at 6144, 0 of 10 keys at 8192" in why["table4-twin"]
+    assert not {c.key: c.why for c in claims.claims(evidence(readings()))}["table4-twin"]
+
+
 def test_an_answer_that_the_numbers_leave_open_is_no_disagreement():
     open_ = verdicts(readings(orig=(3.0, 3.0), tuned=(3.0, 3.0), before=3.0))
     assert open_["table1-twin"] == open_["table3-twin"] == ledger.PARTLY
