@@ -233,6 +233,14 @@ def _tuned(folder: Path) -> Finding:
     def reached(scheme: str, column: str = "k_max") -> str:
         return _seeds("finetune_x4_reach", folder, column, 0, scheme=scheme, step=float(last))
 
+    def share(scheme: str) -> str:
+        """Return the share of keys recalled up to k_max, over all seeds."""
+        read = rows("finetune_x4_passkeys", folder, scheme=scheme, step=float(last))
+        ends = rows("finetune_x4_reach", folder, scheme=scheme, step=float(last))
+        edge = dict(zip(ends["seed"].tolist(), ends["k_max"].tolist(), strict=True))
+        near = np.array([k <= edge[of] for k, of in zip(read["k"], read["seed"], strict=True)])
+        return f"{read['recalled'][near].sum() / max(read['trials'][near].sum(), 1.0):.0%}"
+
     def nats(scheme: str, step: int, reach: int, text: str = "play") -> str:
         at: dict[str, Any] = {"step": float(step), "reach": float(reach), "text": text}
         return _seeds("finetune_x4_gaps", folder, "nats", 2, scheme=scheme, **at)
@@ -247,8 +255,9 @@ def _tuned(folder: Path) -> Finding:
         text=(
             f"The same model, extended from {window} to {target} tokens by {last} training steps. "
             "Passkeys, five digits to find again in a long text, are recalled up to "
-            f"**{reached('linear')}** tokens under PI and up to **{reached('default')}** after "
-            "direct fine-tuning (FT). At the far end a held-out play costs "
+            f"**{reached('linear')}** tokens under PI ({share('linear')} of them up to there) and "
+            f"up to **{reached('default')}** after direct fine-tuning (FT; {share('default')}). At "
+            "the far end a held-out play costs "
             f"{nats('linear', last, target)} nats a token under PI (the mean of −ln p of the right "
             f"token) and {nats('default', last, target)} after FT; the model as it is: "
             f"{nats('default', 0, target)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,9 @@ from pianalysis.pictures import frame, marks, style
 
 _LOOKS = {scheme: index for index, scheme in enumerate(NAMES)}
 _SEEDS = ("-", "--")
-SMOOTH = 20  # steps
+SMOOTH = 50  # steps
+_BESIDE = 0.005  # of the axis: series at the same x stand beside each other
+_APART = 0.06
 
 
 def loss(record: Losses) -> Any:
@@ -42,7 +45,8 @@ def loss(record: Losses) -> Any:
         ax,
         xlabel="fine-tuning steps",
         ylabel=f"training loss (nats a token),\nmean of {SMOOTH} steps",
-        title=f"last {SMOOTH} steps, the same tokens for all: {_said(last)}",
+        title=f"training loss of the last {SMOOTH} steps, the same tokens for all: {_said(last)} "
+        "nats a token",
     )
     return frame.legend_below(ax, columns=3).figure
 
@@ -51,19 +55,21 @@ def reached(record: ReachTable) -> Any:
     """Draw k_max by keys recalled against steps, with its 95% interval."""
     step = _shared(record)
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    last: dict[str, list[str]] = {}
     for scheme, seed in _series(record):
         rows = record.where(scheme=scheme, seed=seed)
         below, above = rows.k_max - rows.low, rows.high - rows.k_max
         error = np.maximum(np.stack([below, above]), 0.0)  # the seen value may lie outside
         _line(ax, rows.step, rows.k_max, scheme, seed, error)
-        for k_max in rows.where(step=step).k_max.tolist():
-            last.setdefault(NAMES[scheme], []).append(f"{k_max:.0f}")
+    end = record.where(step=step)
+    last = {}
+    for scheme in dict.fromkeys(end.scheme):
+        of = end.where(scheme=scheme)
+        last[NAMES[scheme]] = [f"{of.low.min():.0f} to {of.high.max():.0f}"]
     frame.finish(
         ax,
         xlabel="fine-tuning steps",
         ylabel="k_max, keys recalled (tokens;\nbars: 95% interval)",
-        title=f"k_max after {step:.0f} steps: {_said(last)}",
+        title=f"95% intervals of k_max after {step:.0f} steps: {_said(last)}",
     )
     _levels(ax, record)
     return frame.legend_below(ax, columns=3).figure
@@ -77,12 +83,21 @@ def digits(record: PasskeyTable) -> Any:
     for scheme, seed in _series(record, step):
         rows = record.where(scheme=scheme, seed=seed, step=step)
         _line(ax, rows.k, rows.nats, scheme, seed, rows.standard_error)
-        far.setdefault(NAMES[scheme], []).append(f"{rows.nats[-1]:.2f}")
+    end = record.where(step=step)
+    for scheme in dict.fromkeys(end.scheme):
+        of = end.where(scheme=scheme)
+        parts = of.k <= of.window, 4 * of.k > 3 * of.factor * of.window
+        far[NAMES[scheme]] = [f"{of.nats[part].mean():.2f}" for part in parts]
+    guessed = math.log(10.0)
+    with style.applied():
+        ax.axhline(guessed, color=style.GREY, linestyle=":", linewidth=0.8)
+        ax.annotate("a digit guessed", (300.0, guessed), va="bottom", fontsize=7)
+        ax.set_ylim(top=max(1.15 * guessed, ax.get_ylim()[1]))
     frame.finish(
         ax,
         xlabel="k: distance from the key to the question (tokens)",
         ylabel="nats a digit of the key\n(bars: 1 standard error)",
-        title=f"a digit at L' costs after {step:.0f} steps: {_said(far)} nats",
+        title=f"nats a digit up to L and beyond 3/4 L', after {step:.0f} steps: {_said(far)}",
     )
     _marks(ax, record)
     return frame.legend_below(ax, columns=3).figure
@@ -103,7 +118,7 @@ def gaps(record: GapTable) -> Any:
             ax,
             xlabel="last token behind the gap (position)",
             ylabel="held-out text (nats a token;\nbars: 1 standard error)",
-            title=f"{kind}, {step:.0f} steps, at L': {_said(far)}",
+            title=f"held-out {kind}, {step:.0f} steps, at L': {_said(far)}",
         )
         _marks(ax, record)
     return frame.shared_legend(figure, rows=2)
@@ -143,7 +158,7 @@ def windows(record: WindowTable) -> Any:
 def ratios(record: HeadTable) -> Any:
     """Draw the largest deviation over each bound, sampled, and over the printed one, searched."""
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
-    names = [*FORMS, "paper,\nsearched"]
+    names = [*FORMS, "paper, searched"]
     found = []
     for scheme, factor in dict.fromkeys(zip(record.scheme, record.factor.tolist(), strict=True)):
         case = record.where(scheme=scheme, factor=factor)
@@ -157,17 +172,19 @@ def ratios(record: HeadTable) -> Any:
             look |= {} if fill is None else {"markerfacecolor": fill}
             with style.applied():
                 label = f"{NAMES[scheme]} x{factor:.0f}, step {at:.0f}"
-                ax.plot(range(len(names)), shown, label=label, **look)
+                places = np.arange(len(names)) + _APART * (len(found) - 1)  # side by side
+                ax.plot(places, shown, label=label, **look)
     with style.applied():
-        ax.axhline(1.0, color=style.BLACK, linewidth=0.8)
-        ax.set_xticks(range(len(names)), names)
+        ax.axhline(1.0, color=style.BLACK, linewidth=0.8, zorder=1.0)
+        ax.set_xticks(np.arange(len(names)) + _APART * (len(found) - 1) / 2.0, names)
     frame.finish(
         ax,
         xlabel="form of the bound (Eq. 5)",
         ylabel="largest deviation / bound",
-        title=f"searched pairs reach {min(found):.2f} to {max(found):.2f} of the printed bound",
+        title=f"found by a search among all pairs: {min(found):.2f} to {max(found):.2f} times the "
+        "printed bound",
     )
-    return frame.legend_below(ax, columns=3).figure
+    return frame.legend_below(ax, columns=2).figure
 
 
 def whole(record: WholeTable) -> Any:
@@ -194,8 +211,12 @@ def whole(record: WholeTable) -> Any:
 
 def table(record: Twin) -> Any:
     """Draw a table and its twin as text, and what ours measures."""
-    protocols = dict.fromkeys(text for text in record.protocol if text)
-    lines = [*text(record), "", *(f"ours: {protocol}" for protocol in protocols)]
+    at: dict[str, dict[str, None]] = {}  # protocol -> columns
+    for protocol, column in zip(record.protocol, record.column, strict=True):
+        if protocol:
+            at.setdefault(protocol, {})[column] = None
+    told = (f"{protocol} ({', '.join(columns)})" for protocol, columns in at.items())
+    lines = [*text(record), "", *(f"ours: {line}" for line in (told if len(at) > 1 else at))]
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=0.5 + 0.125 * len(lines))
     marks.text_panel(lines, ax=ax, title=f"Table {record.table[-1]}: {TITLE}")
     return figure
@@ -224,7 +245,7 @@ def coverage(record: Coverage) -> Any:
         xlabel="distance (tokens)",
         ylabel=f"share of {record.count} sequences\nthat hold it",
         title=f"at L' - 1: {record.uniform[-1]:.1%} of the sequences with uniform gaps, "
-        f"{record.stratified[-1]:.1%} with these",
+        f"{record.stratified[-1]:.1%} with the stratified",
         legend="best",
     )
     with style.applied():
@@ -264,10 +285,13 @@ def _said(by_method: Mapping[str, Sequence[str]]) -> str:
 def _line(ax: Any, x: Any, y: Any, scheme: str, seed: int, error: Any) -> None:
     look: dict[str, Any] = marks.look(_LOOKS[scheme])
     if error is None:
-        look["marker"] = ""
+        look["markevery"] = SMOOTH
+    else:
+        x = x + _BESIDE * (2 * _LOOKS[scheme] + seed) * x[-1]
     label = f"{NAMES[scheme]}, seed {seed}"
     with style.applied():
-        ax.errorbar(x, y, yerr=error, label=label, linestyle=_SEEDS[seed % 2], **look)
+        dash = _SEEDS[seed % 2]
+        ax.errorbar(x, y, yerr=error, label=label, linestyle=dash, capsize=2.0, **look)
 
 
 def _marks(ax: Any, record: Any) -> None:
@@ -287,5 +311,7 @@ def _levels(ax: Any, record: Any) -> None:
     target = record.factor[0] * record.window
     marks.level(record.window, f"L = {record.window}", ax=ax)
     marks.level(target, f"L' = {target:.0f}", ax=ax)
+    left, right = ax.get_xlim()
     with style.applied():
-        ax.set_ylim(0.0, 1.08 * target)
+        ax.set_xlim(left, right + 0.15 * (right - left))  # the names stand clear of the bars
+        ax.set_ylim(-0.03 * target, 1.08 * target)

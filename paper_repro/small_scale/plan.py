@@ -117,6 +117,7 @@ TIERS = {
         last_trials=1,
         scored=512,
         excerpt=1025,
+        gap_text=256,
     ),
     "cpu": Tier(
         sequence_length=256,

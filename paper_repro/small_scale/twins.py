@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from paper_repro import tables
-from paper_repro.small_scale.plan import BOTH, STEPS
+from paper_repro.small_scale.plan import BOTH, PRESET, STEPS
 from paper_repro.small_scale.rules import Rows
 from paper_repro.small_scale.tables import Table, WindowTable
 from pianalysis.records import Record, columns
+from pianalysis.rope.presets import preset
 
 NAMES = {"linear": "PI", "default": "FT", "yarn": "YaRN", "ntk": "NTK-aware"}
-_PAPER, _HERE = "paper, LLaMA 7B", "here, SmolLM2-135M"
+_PAPER = f"paper, LLaMA 7B, L = {preset('llama-7b').context_window}"
+_HERE = f"here, SmolLM2-135M, L = {preset(PRESET).context_window}"
 TITLE = "the paper (LLaMA 7B) and here (SmolLM2-135M)"
 WINDOWS_FACTOR = 2  # Tables 1 and 3 are of this factor here, Table 4 of all
 _TEXTS = ("", "play", "source")  # in this order; "" where a table is of no text

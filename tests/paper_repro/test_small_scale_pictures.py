@@ -123,8 +123,8 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     (bars,) = ax.containers[2].lines[2]
     low, high = bars.get_segments()[-1][:, 1]
     assert (low, high) == (L, made["reach"].where(scheme="default", step=400.0).high[0])
-    assert ax.get_title(loc="left").startswith(
-        "k_max after 400 steps: PI 32768 and 32768; FT 10240"
+    assert ax.get_title(loc="left") == (
+        f"95% intervals of k_max after 400 steps: PI {4 * L} to {4 * L}; FT {L} to 12288"
     )
     assert "95% interval" in ax.get_ylabel()
     levels = [x.get_ydata()[0] for x in ax.lines if len(set(x.get_ydata())) == 1]
@@ -141,13 +141,15 @@ def test_digits_against_distance_of_equal_training_only(made):
     (bars,) = ax.containers[0].lines[2]
     np.testing.assert_allclose(bars.get_segments()[0][:, 1], [0.05, 0.15])
     assert marked(ax) == [L, 4 * L]
-    assert "PI 0.10 and 0.10; FT 3.00 and 4.00 nats" in ax.get_title(loc="left")
+    assert ": PI 0.10 and 0.10; FT 0.10 and 3.50" in ax.get_title(loc="left")
     assert line(ax, 0).get_linestyle() != line(ax, 1).get_linestyle()
 
 
 def test_text_behind_gaps_by_kind(made):
     figure = drawn.gaps(made["gaps"].where(factor=4.0))
-    assert [ax.get_title(loc="left").split(",")[0] for ax in figure.axes] == ["play", "source"]
+    assert [ax.get_title(loc="left").split(",")[0] for ax in figure.axes] == [
+        *("held-out play", "held-out source"),
+    ]
     for ax in figure.axes:
         assert marked(ax) == [L, 4 * L]
         assert len(ax.containers) == 4
@@ -172,7 +174,7 @@ def test_the_searched_ratio_stands_beside_the_sampled_ones(made):
     points = [x for x in ax.lines if len(x.get_xdata()) == 5]
     assert len(points) == 8  # PI and FT, x4 and x2, before and after
     assert points[0].get_ydata().tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.2])
-    assert ax.get_xticklabels()[-1].get_text() == "paper,\nsearched"
+    assert ax.get_xticklabels()[-1].get_text() == "paper, searched"
     assert ax.get_ylim()[1] > 1.2
 
 
