@@ -256,7 +256,7 @@ def _tuned(folder: Path) -> Finding:
             f"The same model, extended from {window} to {target} tokens by {last} training steps. "
             "Passkeys, five digits to find again in a long text, are recalled up to "
             f"**{reached('linear')}** tokens under PI ({share('linear')} of them up to there) and "
-            f"up to **{reached('default')}** after direct fine-tuning (FT; {share('default')}). At "
+            f"up to {reached('default')} after direct fine-tuning (FT; {share('default')}). At "
             "the far end a held-out play costs "
             f"{nats('linear', last, target)} nats a token under PI (the mean of −ln p of the right "
             f"token) and {nats('default', last, target)} after FT; the model as it is: "

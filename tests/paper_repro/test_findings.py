@@ -117,7 +117,9 @@ def test_findings_agree_with_the_ledger(root):
         found = re.search(
             rf"{method} reaches 32768: .*?step 400: no, k_max (\d+)", ours["table4-twin"]
         )
-        assert f"**{found[1]}**" in said["tuned"]
+        assert f"up to {found[1]} " in said["tuned"].replace("**", "")
+    with pytest.raises(ValueError, match="name must be one of false, true"):
+        findings.text("none")
 
 
 def test_notebook_00_types_no_number_of_ours(root):
