@@ -19,6 +19,7 @@ import pytest
 
 from paper_repro.__main__ import build_parser as paper_parser
 from paper_repro.scratch.__main__ import build_parser as scratch_parser
+from paper_repro.small_scale.__main__ import build_parser as small_parser
 from pianalysis.commands.main import build_parser
 
 ROOT = Path(__file__).parents[1]
@@ -184,6 +185,8 @@ def test_long_commands_have_options_that_exist(line):
         build_parser().parse_args(words)
     elif words[:2] == ["-m", "paper_repro"]:
         paper_parser().parse_args(words[2:])
+    elif words[:2] == ["-m", "paper_repro.small_scale"]:
+        small_parser().parse_args(words[2:])
     else:
         assert words[:2] == ["-m", "paper_repro.scratch"]
         scratch_parser().parse_args(words[2:])

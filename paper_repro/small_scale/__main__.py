@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from paper_repro.small_scale.plan import READINGS, TIERS, WORK
+from pianalysis.commands.parser import OneLineParser
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    from paper_repro.small_scale.plan import READINGS, TIERS, WORK
 
-    parser = argparse.ArgumentParser(prog="paper_repro.small_scale", description=__doc__)
+def build_parser() -> OneLineParser:
+    """Return the parser of the command."""
+    parser = OneLineParser(prog="paper_repro.small_scale", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     budget = verbs.add_parser("budget", help="time one step and each window")
     run = verbs.add_parser("run", help="train and read")
@@ -25,7 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("tier", choices=TIERS)
     for command in (run, texts):
         what = "readings and work there, not beside the committed ones"
-        command.add_argument("--folder", type=Path, help=what)
+        command.add_argument("--folder", type=Path, metavar="DIR", help=what)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = build_parser()
     options = parser.parse_args(arguments)
     readings, work = READINGS, WORK
     if getattr(options, "folder", None) is not None:
@@ -36,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _tier(options, readings, work)
     except (ValueError, TypeError, OSError) as error:
-        print(f"paper_repro.small_scale: {error}", file=sys.stderr)
-        return 2
+        parser.error(str(error))
     except KeyboardInterrupt:
         print("paper_repro.small_scale: interrupted; run again to go on", file=sys.stderr)
         return 130

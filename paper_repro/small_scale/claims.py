@@ -28,6 +28,7 @@ from pianalysis.bounds.interpolation import FORMS
 
 FACTOR = 4  # where the paper's contrast of Table 4 is judged; other factors are told beside it
 _TEXTS = ("play", "source")
+_LATER = "Its readings belong to tier full of the fine-tune and are still to be taken."
 _TABLE4 = (YES, NO, YES, YES, NO)  # to the statements of rules.table4: what the paper finds
 
 
@@ -164,7 +165,7 @@ def _claim(
     """
     known = [(asked, found) for asked, found in findings.values() if found is not None]
     if not known:
-        return not_attempted(item="finetune", **said)
+        return not_attempted(item="finetune", **{"why": _LATER, **said})
     agreeing = sum(found.verdict == asked for asked, found in known)
     verdict = {0: NOT_REPRODUCED, len(findings): SMALL_SCALE}.get(agreeing, PARTLY)
     if not agreeing and any(found.verdict == OPEN for _, found in known):
@@ -210,7 +211,7 @@ def _heads(seen: Evidence) -> Claim:
         "paper": "|a - a_linear| <= d max|h| (s - s1)(s2 - s) / (8 ln c)",
     }
     if not told:
-        return not_attempted(item="finetune", **said)
+        return not_attempted(item="finetune", why=_LATER, **said)
     return Claim(
         verdict=HOLDS if max(ratios) <= 1.0 else REFUTED,
         ours="SmolLM2-135M, largest deviation / printed bound found among all causal pairs: "

@@ -48,7 +48,7 @@ def reach_probability(successes: Sequence[int], trials: int) -> FloatArray:
     Examples
     --------
     >>> reach_probability([10, 2, 0], 10).round(3)
-    array([1.   , 0.536, 0.017])
+    array([1.   , 0.533, 0.017])
     """
     from scipy.special import betainc
 

@@ -38,3 +38,8 @@ def test_both_kinds_are_of_one_size_and_the_held_out_ones_left_out(monkeypatch):
     assert len(set(digits)) == 4
     assert letters.decode(corpus.held_out) == kept + source
     assert corpora.mixed_corpus(letters).digest == corpus.digest
+    plays["a"] = "x" * 6000  # more than all sources: each of them is taken
+    everything = letters.decode(corpora.mixed_corpus(letters).tokens)
+    assert all(text in everything for name, text in sources.items() if name[0].isdigit())
+    assert source not in everything
+    assert kept not in everything

@@ -163,6 +163,8 @@ def test_what_was_not_read_is_said_and_judged_by_nothing():
     judged = verdicts(only)
     assert judged["table1-twin"] == judged["heads-finetuned"] == ledger.NOT_ATTEMPTED
     assert judged["table4-twin"] == ledger.SMALL_SCALE
+    left = [c for c in claims.claims(evidence(only)) if c.verdict == ledger.NOT_ATTEMPTED]
+    assert all("tier full" in claim.why for claim in left)
     assert twins.table1(evidence(only)) is twins.table3(evidence(only)) is None
 
 
