@@ -27,7 +27,7 @@ from pianalysis.pictures import frame, marks, style
 _LOOKS = {scheme: index for index, scheme in enumerate(NAMES)}
 _SEEDS = ("-", "--")
 SMOOTH = 50  # steps
-_BESIDE = 0.005  # of the axis: series at the same x stand beside each other
+_BESIDE = 0.005  # of the axis: intervals at the same step stand beside each other
 _APART = 0.06
 
 
@@ -59,7 +59,8 @@ def reached(record: ReachTable) -> Any:
         rows = record.where(scheme=scheme, seed=seed)
         below, above = rows.k_max - rows.low, rows.high - rows.k_max
         error = np.maximum(np.stack([below, above]), 0.0)  # the seen value may lie outside
-        _line(ax, rows.step, rows.k_max, scheme, seed, error)
+        beside = _BESIDE * (2 * _LOOKS[scheme] + seed) * record.step.max()
+        _line(ax, rows.step + beside, rows.k_max, scheme, seed, error)
     end = record.where(step=step)
     last = {}
     for scheme in dict.fromkeys(end.scheme):
@@ -286,8 +287,6 @@ def _line(ax: Any, x: Any, y: Any, scheme: str, seed: int, error: Any) -> None:
     look: dict[str, Any] = marks.look(_LOOKS[scheme])
     if error is None:
         look["markevery"] = SMOOTH
-    else:
-        x = x + _BESIDE * (2 * _LOOKS[scheme] + seed) * x[-1]
     label = f"{NAMES[scheme]}, seed {seed}"
     with style.applied():
         dash = _SEEDS[seed % 2]
