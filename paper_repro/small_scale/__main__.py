@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "folder", None) is not None:
         readings, work = options.folder / "readings", options.folder / "work"
     try:
+        if options.verb != "budget":  # a folder that cannot be is said at once
+            readings.mkdir(parents=True, exist_ok=True)
         if options.verb == "texts":
             _texts(readings, work)
         else:
@@ -67,7 +69,6 @@ def _texts(readings: Path, work: Path) -> None:
     from paper_repro.small_scale.run import made_by
     from pianalysis.evaluation.store import FolderStore
 
-    readings.mkdir(parents=True, exist_ok=True)
     found = measure(store=FolderStore(work / "units"))
     found.save(readings / "texts", made_by("texts"))
     print(found.csv(), end="")
