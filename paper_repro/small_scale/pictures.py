@@ -274,9 +274,9 @@ def _series(record: Any, step: float | None = None) -> Iterable[tuple[str, int]]
 
 
 def _shared(record: Any) -> float:
-    """Return the last step at which both PI and FT were read."""
-    steps = [set(record.where(scheme=scheme).step.tolist()) for scheme in BOTH]
-    return float(max(set.intersection(*steps)))
+    """Return the last step at which PI and FT were read, as far as they were."""
+    read = [set(record.where(scheme=scheme).step.tolist()) for scheme in BOTH]
+    return float(max(set.intersection(*filter(None, read))))
 
 
 def _said(by_method: Mapping[str, Sequence[str]]) -> str:

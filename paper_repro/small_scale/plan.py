@@ -133,8 +133,9 @@ TIERS = {
             *(Case(scheme, 4, 0, 1000, True, ((1000, _TABLE),)) for scheme in BOTH),
             *(
                 Case(scheme, 2, 0, 1000, True, ((0, at), (400, at[-1:]), (1000, _TABLE)), _CHECKED)
-                # Position Interpolation before training only at L'; FT before it is the original.
-                for scheme, at in zip(BOTH, (_TABLE[-1:], _TABLE), strict=True)
+                # FT before training is the original, which all are held against: it comes first.
+                # Position Interpolation before training only at L'.
+                for scheme, at in zip(reversed(BOTH), (_TABLE, _TABLE[-1:]), strict=True)
             ),
             *(Case(scheme, 4, 1, 1000) for scheme in BOTH),
             *(Case(scheme, 4, 0, 400) for scheme in ("yarn", "ntk")),

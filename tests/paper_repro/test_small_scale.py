@@ -191,6 +191,8 @@ def test_tiers_are_what_was_stated_before_the_run():
     assert {(s, f, seed) for s, f, seed, n in cells if n == 1000} == {
         (scheme, *at) for scheme in plan.BOTH for at in ((4, 0), (4, 1), (2, 0))
     }
+    originals = [case.scheme for case in full.cases if case.windows and case.factor == 2]
+    assert originals == ["default", "linear"]  # the original is read before what it is held against
     for case in full.cases:
         asked = plan.recipe(full, case)
         assert (asked.steps, asked.recall_share, asked.edge_share) == (1000, 0.6, 0.125)

@@ -157,6 +157,13 @@ def test_text_behind_gaps_by_kind(made):
     assert "YaRN, seed 0" not in labels(figure)
 
 
+def test_one_method_alone_is_drawn_as_far_as_it_was_read(made):
+    ft = {kind: made[kind].where(factor=2.0, scheme="default") for kind in made}
+    for kind in ("reach", "passkeys", "gaps", "windows"):
+        drawn.PICTURES[kind](ft[kind])
+    assert labels(drawn.PICTURES["windows"](ft["windows"])) == ["no fine-tuning", "FT, 400 steps"]
+
+
 def test_windows_are_compared_block_by_block(made):
     figure = drawn.windows(made["windows"].where(factor=2.0))
     for ax in figure.axes:
