@@ -55,9 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tier(options: argparse.Namespace, readings: Path, work: Path) -> None:
     from paper_repro.small_scale import budget, plan
     from paper_repro.small_scale.run import run_tier
+    from pianalysis.evaluation.store import FolderStore
 
     tier = plan.TIERS[options.tier]
-    costs = budget.measure(tier)
+    known = FolderStore(work / "costs") if options.verb == "run" else None
+    costs = budget.measure(tier, store=known)
     print(costs.table(tier), flush=True)
     if options.verb == "run":
         say = partial(print, flush=True)

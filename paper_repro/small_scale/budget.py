@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from pianalysis.checkpoints.checkpoint import open_checkpoint
 from pianalysis.evaluation import forward
 from pianalysis.evaluation.passkeys import spread
 from pianalysis.evaluation.same_tokens import ending_spans
+from pianalysis.evaluation.units import Store
 
 PROMPT = 256  # tokens of a passkey prompt across a gap, about
 TEXTS = 2
@@ -62,44 +63,62 @@ class Costs:
         return f"{body}\none step {self.step:.2f} s; a forward pass by tokens (s): {seconds}"
 
 
-def measure(tier: Tier, model: str = plan.MODEL) -> Costs:
+def measure(tier: Tier, model: str = plan.MODEL, store: Store | None = None) -> Costs:
     """Time one step and one forward pass of each length that a tier reads.
 
-    The step is a second one, the passes are first ones: none of them is short.
+    The step is a second one, the passes are first ones: none of them is short. What ``store`` holds
+    of this model, torch and number of threads is not timed again: a pass of 16384 tokens takes
+    minutes on two cores, and a run is resumed often.
     """
-    opened = open_checkpoint(model)
-    vocabulary = opened.model.config.get_text_config().vocab_size
-    rng = np.random.default_rng(0)
-    lengths = {
-        tokens
-        for case in tier.cases
-        for reading in _readings(tier, case)
-        for tokens, _ in _passes(tier, case, reading)
-    }
-
-    def read(tokens: int) -> None:
-        ids = rng.integers(vocabulary, size=tokens).tolist()
-        forward.logits(opened, ids, np.arange(tokens), 1)
-
-    read(min(lengths))  # what is loaded at the first pass is loaded
-    passes = {tokens: _seconds(partial(read, tokens)) for tokens in sorted(lengths)}
+    store = {} if store is None else store
+    setting = f"{model}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    opened = cache(partial(open_checkpoint, model))
     length = plan.recipe(tier, tier.cases[0]).sequence_length
-    ids = torch.tensor(rng.integers(vocabulary, size=(1, length)), device=opened.model.device)
-    network: Any = opened.model
-    network.train()  # de-quantized to float32 where it is read
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, foreach=False)
+    lengths = sorted({n for case in tier.cases for n in _lengths(tier, case)})
 
-    def step() -> None:
-        network(input_ids=ids, labels=ids, use_cache=False).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    def ids(tokens: int) -> torch.Tensor:
+        vocabulary = opened().model.config.get_text_config().vocab_size
+        drawn = np.random.default_rng(0).integers(vocabulary, size=(1, tokens))
+        return torch.tensor(drawn, device=opened().model.device)
 
-    step()  # makes the moments
+    def read(tokens: int) -> float:
+        given = ids(tokens)[0].tolist()
+        return _seconds(lambda: forward.logits(opened(), given, np.arange(tokens), 1))
+
+    def step() -> float:
+        network: Any = opened().model
+        network.train()  # de-quantized to float32 where it is read
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, foreach=False)
+        given = ids(length)
+
+        def one() -> None:
+            network(input_ids=given, labels=given, use_cache=False).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        one()  # makes the moments
+        return _seconds(one)
+
+    def seconds(what: str, work: Callable[[], float]) -> float:
+        key = f"{what}: {setting}"
+        if key not in store:
+            store[key] = {"seconds": work()}
+        return float(store[key]["seconds"])
+
+    if any(f"{tokens} tokens: {setting}" not in store for tokens in lengths):
+        read(min(lengths))  # what is loaded at the first pass is loaded
+    passes = {n: seconds(f"{n} tokens", partial(read, n)) for n in lengths}
     sequences = max(1, tier.batch_tokens // length)
-    return Costs(step=sequences * _seconds(step), passes=passes)
+    return Costs(step=sequences * seconds(f"a step of {length}", step), passes=passes)
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _lengths(tier: Tier, case: Case) -> Iterable[int]:
+    return (
+        tokens for reading in _readings(tier, case) for tokens, _ in _passes(tier, case, reading)
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

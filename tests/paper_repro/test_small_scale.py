@@ -198,7 +198,7 @@ def test_tiers_are_what_was_stated_before_the_run():
         assert (asked.steps, asked.recall_share, asked.edge_share) == (1000, 0.6, 0.125)
 
 
-def test_the_budget_adds_up(small):
+def test_the_budget_adds_up(small, monkeypatch):
     tier = replace(LONG, cases=LONG.cases[:1])
     costs = budget.Costs(step=3.0, passes={256: 1.0, 1024: 10.0, 128: 0.5, 16: 0.25, 700: 7.0})
     case = tier.cases[0]
@@ -208,9 +208,19 @@ def test_the_budget_adds_up(small):
     minutes = costs.table(tier).splitlines()[2].split()
     assert minutes[5] == f"{4 * 3.0 / 60:.1f}"
     assert float(minutes[-1]) == pytest.approx(sum(map(float, minutes[5:-1])), abs=0.3)
-    measured = budget.measure(tier, run.MODEL)
+    store = {}
+    measured = budget.measure(tier, run.MODEL, store)
     assert measured.passes.keys() == costs.passes.keys()
     assert min(measured.step, *measured.passes.values()) > 0
+    # What was timed is kept, and only that.
+    monkeypatch.setattr(budget, "_seconds", lambda work: 7.5)
+    assert budget.measure(tier, run.MODEL, store) == measured
+    lost = next(key for key in store if key.startswith("700 tokens"))
+    del store[lost]
+    assert budget.measure(tier, run.MODEL, store).passes == {**measured.passes, 700: 7.5}
+    more_threads = torch.get_num_threads() + 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: more_threads)
+    assert budget.measure(tier, run.MODEL, store).step == 7.5
 
 
 def test_what_is_left_is_said(small):
