@@ -130,7 +130,7 @@ TIERS = {
         batch_tokens=256,
         read_at=(0, 200, 400, 600, 800, 1000),
         cases=(
-            *(Case(scheme, 4, 0, 1000, True, ((1000, _TABLE),)) for scheme in BOTH),
+            *(Case(scheme, 4, 0, 1000, heads=True) for scheme in BOTH),
             *(
                 Case(scheme, 2, 0, 1000, True, ((0, at), (400, at[-1:]), (1000, _TABLE)), _CHECKED)
                 # FT before training is the original, which all are held against: it comes first.
