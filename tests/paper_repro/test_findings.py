@@ -8,7 +8,7 @@ import shutil
 import nbformat
 import pytest
 
-from paper_repro import findings, ledger
+from paper_repro import committed, findings, found, ledger
 
 STEMS = (
     *("theorem21_counterexample", "theorem21_scaling", "theorem21_fits", "grid_weights"),
@@ -113,11 +113,18 @@ def test_findings_agree_with_the_ledger(root):
     )
     assert float(plateau[1]) == pytest.approx(1.899, abs=1e-3)
     assert "within a factor 1.899 of exact" in said["worst"]
+    # Finding 5 speaks of the last step that both were read at, the ledger of each one's last two.
+    both, twin = found.steps(root / "figures"), committed.columns("finetune_table4")
+    cells = zip(twin["method"], twin["column"], twin["value"], strict=True)
+    k_max = {(method, step): value for method, step, value in cells}
     for method in ("PI", "FT"):
-        found = re.search(
-            rf"{method} reaches 32768: .*?step 400: no, k_max (\d+)", ours["table4-twin"]
-        )
-        assert f"up to {found[1]} " in said["tuned"].replace("**", "")
+        assert f"up to {k_max[f'{method}, seed 0', both]:.0f} " in said["tuned"].replace("**", "")
+        part = re.search(rf"{method} reaches 32768: \w+ (.*?\)\))", ours["table4-twin"])[1]
+        told = re.findall(r"seed 0 step (\d+): \w+, k_max (\d+)", part)
+        assert len(told) == 2
+        assert [k_max[f"{method}, seed 0", float(step)] for step, _ in told] == [
+            float(value) for _, value in told
+        ]
     with pytest.raises(ValueError, match="name must be one of false, true"):
         findings.text("none")
 
