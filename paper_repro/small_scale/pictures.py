@@ -34,19 +34,21 @@ _APART = 0.06
 def loss(record: Losses) -> Any:
     """Draw the training loss against steps, each a mean over the steps before it."""
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
+    series = {of: record.where(scheme=of[0], seed=of[1]) for of in _series(record)}
+    end = min(rows.step.max() for rows in series.values())  # equal training
     last: dict[str, list[str]] = {}
-    for scheme, seed in _series(record):
-        rows = record.where(scheme=scheme, seed=seed)
+    for (scheme, seed), rows in series.items():
         width = min(SMOOTH, rows.loss.size)
         mean = np.convolve(rows.loss, np.ones(width) / width, mode="valid")
-        _line(ax, rows.step[width - 1 :], mean, scheme, seed, None)
-        last.setdefault(NAMES[scheme], []).append(f"{mean[-1]:.2f}")
+        steps = rows.step[width - 1 :]
+        _line(ax, steps, mean, scheme, seed, None)
+        last.setdefault(NAMES[scheme], []).extend(f"{value:.2f}" for value in mean[steps == end])
     frame.finish(
         ax,
         xlabel="fine-tuning steps",
         ylabel=f"training loss (nats a token),\nmean of {SMOOTH} steps",
-        title=f"training loss of the last {SMOOTH} steps, the same tokens for all: {_said(last)} "
-        "nats a token",
+        title=f"mean training loss of the {SMOOTH} steps up to {end:.0f}, the same tokens for all: "
+        f"{_said(last)} nats a token",
     )
     return frame.legend_below(ax, columns=3).figure
 

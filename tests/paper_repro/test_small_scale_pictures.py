@@ -132,6 +132,28 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     assert ax.get_ylim()[1] > 4 * L
 
 
+def test_the_losses_that_are_named_are_of_equal_training():
+    steps = {"linear": 100, "default": 60}
+    columns = {
+        "scheme": tuple(scheme for scheme, last in steps.items() for _ in range(last)),
+        "step": np.concatenate([np.arange(1.0, last + 1.0) for last in steps.values()]),
+    }
+    size = columns["step"].size
+    record = tables.Losses(
+        window=L,
+        batch_tokens=256,
+        factor=np.full(size, 4.0),
+        seed=np.zeros(size),
+        loss=columns["step"] / 10.0,
+        **columns,
+    )
+    (ax,) = drawn.loss(record).axes
+    title = ax.get_title(loc="left")
+    assert "of the 50 steps up to 60," in title
+    assert title.endswith(": PI 3.55; FT 3.55 nats a token")  # 11 to 60, of either
+    assert line(ax, 0).get_xydata()[-1].tolist() == [100.0, pytest.approx(7.55)]
+
+
 def test_digits_against_distance_of_equal_training_only(made):
     figure = drawn.digits(made["passkeys"].where(factor=4.0))
     (ax,) = figure.axes
