@@ -120,8 +120,8 @@ def gaps(record: GapTable) -> Any:
         frame.finish(
             ax,
             xlabel="last token behind the gap (position)",
-            ylabel="held-out text (nats a token;\nbars: 1 standard error)",
-            title=f"held-out {kind}, {step:.0f} steps, at L': {_said(far)}",
+            ylabel=f"held-out text after {step:.0f} steps\n(nats a token; bars: 1 s. e.)",
+            title=f"{kind}, at L': {_said(far)}",
         )
         _marks(ax, record)
     return frame.shared_legend(figure, rows=2)

@@ -170,8 +170,11 @@ def test_digits_against_distance_of_equal_training_only(made):
 def test_text_behind_gaps_by_kind(made):
     figure = drawn.gaps(made["gaps"].where(factor=4.0))
     assert [ax.get_title(loc="left").split(",")[0] for ax in figure.axes] == [
-        *("held-out play", "held-out source"),
+        *("play", "source"),
     ]
+    assert {ax.get_ylabel().partition("\n")[0] for ax in figure.axes} == {
+        "held-out text after 400 steps"
+    }
     for ax in figure.axes:
         assert marked(ax) == [L, 4 * L]
         assert len(ax.containers) == 4
