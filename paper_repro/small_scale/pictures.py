@@ -70,12 +70,26 @@ def reached(record: ReachTable) -> Any:
         last[NAMES[scheme]] = [f"{of.low.min():.0f} to {of.high.max():.0f}"]
     frame.finish(
         ax,
-        xlabel="fine-tuning steps",
-        ylabel="k_max, keys recalled (tokens;\nbars: 95% interval)",
+        xlabel=f"fine-tuning steps ({_grids(record)})",
+        ylabel="k_max (tokens): 20% of keys recalled\nup to there (bars: 95% interval)",
         title=f"95% intervals of k_max after {step:.0f} steps: {_said(last)}",
     )
     _levels(ax, record)
     return frame.legend_below(ax, columns=3).figure
+
+
+def _grids(record: ReachTable) -> str:
+    """Return at how many distances and trials the steps were read, in words."""
+    at: dict[tuple[float, float], float] = {}  # -> the first step of such a grid
+    for step, *grid in sorted(
+        zip(
+            *(column.tolist() for column in (record.step, record.distances, record.trials)),
+            strict=True,
+        )
+    ):
+        at.setdefault((grid[0], grid[1]), step)
+    first, *others = ((f"{d:.0f} distances of {t:.0f} keys", step) for (d, t), step in at.items())
+    return "; ".join([first[0], *(f"from {step:.0f} on {grid}" for grid, step in others)])
 
 
 def digits(record: PasskeyTable) -> Any:
@@ -179,10 +193,11 @@ def ratios(record: HeadTable) -> Any:
                 ax.plot(places, shown, label=label, **look)
     with style.applied():
         ax.axhline(1.0, color=style.BLACK, linewidth=0.8, zorder=1.0)
+        ax.annotate("bound broken above", (0.0, 1.0), va="bottom", fontsize=7)
         ax.set_xticks(np.arange(len(names)) + _APART * (len(found) - 1) / 2.0, names)
     frame.finish(
         ax,
-        xlabel="form of the bound (Eq. 5)",
+        xlabel='form of the bound (Eq. 5), over sampled pairs; "paper, searched": over all pairs',
         ylabel="largest deviation / bound",
         title=f"found by a search among all pairs: {min(found):.2f} to {max(found):.2f} times the "
         "printed bound",

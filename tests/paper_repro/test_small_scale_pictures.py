@@ -1,5 +1,7 @@
 """The tables and pictures of the experiment, from readings made up: what is drawn is the data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -127,9 +129,18 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
         f"95% intervals of k_max after 400 steps: PI {4 * L} to {4 * L}; FT {L} to 12288"
     )
     assert "95% interval" in ax.get_ylabel()
+    assert ax.get_xlabel() == f"fine-tuning steps ({len(GRID)} distances of 5 keys)"
     levels = [x.get_ydata()[0] for x in ax.lines if len(set(x.get_ydata())) == 1]
     assert {L, 4 * L} <= set(levels)
     assert ax.get_ylim()[1] > 4 * L
+
+
+def test_another_grid_of_distances_is_said(made):
+    reach = made["reach"].where(factor=4.0, scheme="default", seed=0.0)
+    finer = replace(reach, trials=np.where(reach.step == 400.0, 10.0, reach.trials))
+    (ax,) = drawn.reached(finer).axes
+    said = f"{len(GRID)} distances of 5 keys; from 400 on {len(GRID)} distances of 10 keys"
+    assert ax.get_xlabel() == f"fine-tuning steps ({said})"
 
 
 def test_the_losses_that_are_named_are_of_equal_training():
