@@ -134,7 +134,7 @@ def gaps(record: GapTable) -> Any:
         frame.finish(
             ax,
             xlabel="last token behind the gap (position)",
-            ylabel=f"held-out text after {step:.0f} steps\n(nats a token; bars: 1 s. e.)",
+            ylabel=f"loss of held-out text, {step:.0f} steps\n(nats a token; bars: 1 s. e.)",
             title=f"{kind}, at L': {_said(far)}",
         )
         _marks(ax, record)
@@ -197,7 +197,7 @@ def ratios(record: HeadTable) -> Any:
         ax.set_xticks(np.arange(len(names)) + _APART * (len(found) - 1) / 2.0, names)
     frame.finish(
         ax,
-        xlabel='form of the bound (Eq. 5), over sampled pairs; "paper, searched": over all pairs',
+        xlabel="form of the bound (Eq. 5), over sampled pairs; last: largest found among all",
         ylabel="largest deviation / bound",
         title=f"found by a search among all pairs: {min(found):.2f} to {max(found):.2f} times the "
         "printed bound",

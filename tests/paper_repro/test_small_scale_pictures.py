@@ -184,7 +184,7 @@ def test_text_behind_gaps_by_kind(made):
         *("play", "source"),
     ]
     assert {ax.get_ylabel().partition("\n")[0] for ax in figure.axes} == {
-        "held-out text after 400 steps"
+        "loss of held-out text, 400 steps"
     }
     for ax in figure.axes:
         assert marked(ax) == [L, 4 * L]
