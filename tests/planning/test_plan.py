@@ -382,22 +382,24 @@ def test_the_command_is_one_torchrun_understands():
 
 def test_dry_run_takes_no_memory():
     code = """
-import resource
+import resource, tracemalloc, torch, transformers
 from pianalysis import PositionInterpolation, preset
 from pianalysis.planning.dry_run import dry_run
 from pianalysis.planning.published import llama_config
 run = lambda name, target: dry_run(llama_config(name), PositionInterpolation(preset(name), target))
 run("llama-7b", 2048)  # whatever imports cost
+tracemalloc.start()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 last = run("llama-65b", 32768)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(last.parameters, after - before)
+print(last.parameters, after - before, tracemalloc.get_traced_memory()[1])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    parameters, resident_kib = map(int, done.stdout.split())
+    parameters, resident_kib, traced = map(int, done.stdout.split())
     assert parameters == Architecture.from_hf(published.llama_config("llama-65b")).parameters
     # The weights alone would be 131 GB in bfloat16, the attention mask 1 GB.
     assert resident_kib < 64 * 1024
+    assert traced < 64 * 2**20
 
 
 @pytest.mark.parametrize("name", VARIANTS)
