@@ -24,6 +24,9 @@ def build_parser() -> OneLineParser:
     texts = verbs.add_parser("texts", help="read candidates for held-out texts at every window")
     for command in (budget, run):
         command.add_argument("tier", choices=TIERS)
+        one = "one case of it, as the budget names it; two processes of one thread, a case each, "
+        one += "keep two cores busier than one of two threads (set OMP_NUM_THREADS=1)"
+        command.add_argument("--case", metavar="LABEL", help=one)
     for command in (run, texts):
         what = "readings and work there, not beside the committed ones"
         command.add_argument("--folder", type=Path, metavar="DIR", help=what)
@@ -58,12 +61,13 @@ def _tier(options: argparse.Namespace, readings: Path, work: Path) -> None:
     from pianalysis.evaluation.store import FolderStore
 
     tier = plan.TIERS[options.tier]
+    tier = tier if options.case is None else plan.only(tier, options.case)
     known = FolderStore(work / "costs") if options.verb == "run" else None
     costs = budget.measure(tier, store=known)
     print(costs.table(tier), flush=True)
     if options.verb == "run":
         say = partial(print, flush=True)
-        run_tier(options.tier, readings, work, say=say, costs=costs)
+        run_tier(options.tier, readings, work, case=options.case, say=say, costs=costs)
 
 
 def _texts(readings: Path, work: Path) -> None:

@@ -6,15 +6,17 @@ first part of the same case of tier ``full``, and what was read of it is not rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pianalysis import checks
 from pianalysis.finetune.recipe import Recipe
 from pianalysis.rope.presets import preset
 
 READINGS = Path(__file__).parent / "readings"  # committed: a small file each, and texts.csv
 WORK = Path("build") / "small_scale"  # what a resume needs; never committed
 MODEL, PRESET = "smollm2", "smollm2-135m"
+TEXTS = ("play", "source")  # kinds of held-out text, as PG-19 and proof-pile in the paper
 STEPS = 1000  # the paper's, for Position Interpolation
 RECALL_SHARE = 0.6
 EDGE_SHARE = 0.125  # of the sequences reach L' - 1
@@ -152,6 +154,19 @@ TIERS = {
         ),
     ),
 }
+
+
+def only(tier: Tier, label: str) -> Tier:
+    """Return a tier of one of its cases.
+
+    Raises
+    ------
+    ValueError
+        A label that no case has.
+    """
+    labels = [case.label for case in tier.cases]
+    checks.choice("case", label, labels)
+    return replace(tier, cases=(tier.cases[labels.index(label)],))
 
 
 def window() -> int:

@@ -16,7 +16,17 @@ import torch
 from paper_repro import sources
 from paper_repro.small_scale.budget import Costs
 from paper_repro.small_scale.kept import Readings
-from paper_repro.small_scale.plan import LOSS, MODEL, TIERS, Case, Reading, Tier, recipe, window
+from paper_repro.small_scale.plan import (
+    LOSS,
+    MODEL,
+    TIERS,
+    Case,
+    Reading,
+    Tier,
+    only,
+    recipe,
+    window,
+)
 from paper_repro.small_scale.protocol import Reader
 from pianalysis import checks
 from pianalysis.checkpoints.checkpoint import open_checkpoint
@@ -26,6 +36,7 @@ from pianalysis.finetune.recipe import Recipe
 from pianalysis.finetune.record import FineTuning
 from pianalysis.finetune.saving import LOG, checkpoint_folder, read, resumable_step, saved_steps
 from pianalysis.finetune.train import finetune
+from pianalysis.records import alone
 
 SAVED = 100  # steps between checkpoints: what a killed run trains again at most
 Rows = dict[tuple[Case, int, Reading], list[dict[str, Any]]]
@@ -37,10 +48,11 @@ def run_tier(
     work: Path,
     *,
     seed: int = 0,
+    case: str | None = None,
     say: Callable[[str], None] = print,
     costs: Costs | None = None,
 ) -> Rows:
-    """Train and read every case of a tier; what is finished is found again in ``readings``.
+    """Train and read every case of a tier, or one; what is finished is found again in ``readings``.
 
     Parameters
     ----------
@@ -53,6 +65,9 @@ def run_tier(
         What a resume needs: a case's last checkpoint, and those that are not read yet.
     seed : int
         Added to the seeds of the cases.
+    case : str, optional
+        The label of the one to finish. Two processes of one thread that take a case each keep two
+        cores busier than one process of two threads.
     say : function
         Takes a line about each finished piece, and what is left.
     costs : Costs, optional
@@ -65,9 +80,10 @@ def run_tier(
     Raises
     ------
     ValueError
-        An unknown tier; tier gpu where there is none.
+        An unknown tier or case, one that another process is at; tier gpu where there is none.
     """
-    tier = _seeded(TIERS[checks.choice("tier", name, TIERS)], seed)
+    tier = TIERS[checks.choice("tier", name, TIERS)]
+    tier = _seeded(tier if case is None else only(tier, case), seed)
     if name == "gpu" and not torch.cuda.is_available():
         raise ValueError("tier gpu must have a CUDA device, got none: tier cpu needs two cores")
     runs = [_CaseRun(tier, case, readings, work) for case in tier.cases]
@@ -153,7 +169,14 @@ class _CaseRun:
         return out
 
     def finish(self, progress: _Progress) -> None:
-        """Train and read until nothing is missing."""
+        """Train and read until nothing is missing, against others that would do the same."""
+        if self.missing():
+            held = self.work.parent / "held" / self.work.name  # the work itself may be removed
+            held.mkdir(parents=True, exist_ok=True)
+            with alone(held, wait=False):
+                self._finish(progress)
+
+    def _finish(self, progress: _Progress) -> None:
         lost = [step for step in self.missing() if not self._reachable(step)]
         if lost:  # weights of an early step are gone: the same steps again give the same bytes
             shutil.rmtree(self.work)

@@ -165,6 +165,35 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypatch):
     assert len(calls) == done  # nothing is read twice
 
 
+def test_cases_run_one_by_one_are_the_same_bytes(small, tmp_path):
+    apart = tmp_path / "one by one"
+    for case in reversed(LONG.cases):
+        read = whole_run("full", apart, case=case.label)
+        assert {of.label for of, _, _ in read} == {case.label}
+    whole_run("full", small)
+    assert files(apart) == files(small)
+    with pytest.raises(ValueError, match=r"case must be one of .*default x2 seed 0.*got 'yarn'"):
+        whole_run("full", small, case="yarn")
+
+
+def test_two_runs_do_not_take_the_same_case(small, tmp_path, monkeypatch):
+    """The other's checkpoints would be removed where this one needs an earlier step."""
+    first, second = (case.label for case in LONG.cases)
+    train = run.train
+
+    def beside(*given, **options):
+        monkeypatch.setattr(run, "train", train)
+        with pytest.raises(ValueError, match="folder must not be in use by another run"):
+            whole_run("full", small, case=first)
+        whole_run("full", small, case=second)
+        return train(*given, **options)
+
+    monkeypatch.setattr(run, "train", beside)
+    whole_run("full", small, case=first)
+    whole_run("full", tmp_path / "alone")
+    assert files(small) == files(tmp_path / "alone")
+
+
 def test_a_reading_of_something_else_or_cut_short_is_taken_again(small):
     whole_run("cpu", small)
     whole = files(small)
