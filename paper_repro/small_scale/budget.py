@@ -21,7 +21,6 @@ from pianalysis.evaluation.same_tokens import ending_spans
 from pianalysis.evaluation.units import Store
 
 PROMPT = 256  # tokens of a passkey prompt across a gap, about
-TEXTS = 2
 # The heads of 1024 tokens took as long as so many forward passes of them when it was timed.
 HEADS_PASSES = 40
 
@@ -99,17 +98,18 @@ def measure(tier: Tier, model: str = plan.MODEL, store: Store | None = None) -> 
         one()  # makes the moments
         return _seconds(one)
 
-    def seconds(what: str, work: Callable[[], float]) -> float:
-        key = f"{what}: {setting}"
+    works: dict[str, Callable[[], float]] = {
+        f"{n} tokens: {setting}": partial(read, n) for n in lengths
+    }
+    if any(key not in store for key in works):
+        read(min(lengths))  # what is loaded at the first pass is loaded
+    works[f"a step of {length}: {setting}"] = step
+    for key, work in works.items():
         if key not in store:
             store[key] = {"seconds": work()}
-        return float(store[key]["seconds"])
-
-    if any(f"{tokens} tokens: {setting}" not in store for tokens in lengths):
-        read(min(lengths))  # what is loaded at the first pass is loaded
-    passes = {n: seconds(f"{n} tokens", partial(read, n)) for n in lengths}
+    *passes, one_step = (float(store[key]["seconds"]) for key in works)
     sequences = max(1, tier.batch_tokens // length)
-    return Costs(step=sequences * seconds(f"a step of {length}", step), passes=passes)
+    return Costs(step=sequences * one_step, passes=dict(zip(lengths, passes, strict=True)))
 
 
 def _lengths(tier: Tier, case: Case) -> Iterable[int]:
@@ -137,10 +137,10 @@ def _passes(tier: Tier, case: Case, reading: Reading) -> list[tuple[int, int]]:
             return [(PROMPT, count * trials)]
         return [(k, trials) for k in spread(case.factor * plan.window(), count)]
     if kind == plan.GAPS:
-        return [(tier.gap_text, TEXTS * (1 + len(EIGHTHS)))]
+        return [(tier.gap_text, len(plan.TEXTS) * (1 + len(EIGHTHS)))]
     if kind == plan.WINDOWS:
         spans = {w: list(ending_spans(tier.excerpt, w, tier.scored)) for w in numbers}
-        return [(window, TEXTS * len(of)) for window, of in spans.items()]
+        return [(window, len(plan.TEXTS) * len(of)) for window, of in spans.items()]
     if kind == plan.HEADS:
         return [(tier.heads_text, HEADS_PASSES)]
     if kind == plan.WHOLE:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from paper_repro.small_scale.plan import Reading, Tier
+from paper_repro.small_scale.plan import TEXTS, Reading, Tier
 from pianalysis.bounds.interpolation import FORMS
 from pianalysis.checkpoints.checkpoint import Checkpoint
 from pianalysis.evaluation.likelihood import gap_likelihood
@@ -29,7 +29,7 @@ EIGHTHS = (2, 4, 5, 6, 7, 8)  # of the target: where a text behind a gap ends
 @lru_cache(maxsize=1)
 def texts() -> dict[str, str]:
     """Return kind -> the held-out text of that kind."""
-    return {"play": default_text(), "source": source_files()[HELD_OUT_SOURCE]}
+    return dict(zip(TEXTS, (default_text(), source_files()[HELD_OUT_SOURCE]), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
