@@ -58,11 +58,12 @@ def replayed() -> list[str]:
 
 def plot(records: Mapping[str, Record]) -> dict[str, Any]:
     """Draw the readings, and the tables as text; the quick tier, a smoke test, draws none."""
-    return {
+    drawn = {
         stem: pictures.PICTURES[stem.rpartition("_")[2]](record)
         for stem, record in records.items()
         if not stem.startswith("finetune_quick_")
     }
+    return {stem: figure for stem, figure in drawn.items() if figure is not None}
 
 
 def claims(records: Mapping[str, Record]) -> list[Claim]:

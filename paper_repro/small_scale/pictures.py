@@ -35,19 +35,22 @@ def loss(record: Losses) -> Any:
     """Draw the training loss against steps, each a mean over the steps before it."""
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     series = {of: record.where(scheme=of[0], seed=of[1]) for of in _series(record)}
-    end = min(rows.step.max() for rows in series.values())  # equal training
+    # Equal training: other schemes are trained for less, and drawn only.
+    end = min(rows.step.max() for (scheme, _), rows in series.items() if scheme in BOTH)
     last: dict[str, list[str]] = {}
     for (scheme, seed), rows in series.items():
         width = min(SMOOTH, rows.loss.size)
         mean = np.convolve(rows.loss, np.ones(width) / width, mode="valid")
         steps = rows.step[width - 1 :]
         _line(ax, steps, mean, scheme, seed, None)
-        last.setdefault(NAMES[scheme], []).extend(f"{value:.2f}" for value in mean[steps == end])
+        if scheme in BOTH:
+            values = (f"{value:.2f}" for value in mean[steps == end])
+            last.setdefault(NAMES[scheme], []).extend(values)
     frame.finish(
         ax,
         xlabel="fine-tuning steps",
         ylabel=f"training loss (nats a token),\nmean of {SMOOTH} steps",
-        title=f"mean training loss of the {SMOOTH} steps up to {end:.0f}, the same tokens for all: "
+        title=f"mean training loss of the {SMOOTH} steps to {end:.0f}, the same tokens for both: "
         f"{_said(last)} nats a token",
     )
     return frame.legend_below(ax, columns=3).figure
@@ -63,19 +66,20 @@ def reached(record: ReachTable) -> Any:
         error = np.maximum(np.stack([below, above]), 0.0)  # the seen value may lie outside
         beside = _BESIDE * (2 * _LOOKS[scheme] + seed) * record.step.max()
         _line(ax, rows.step + beside, rows.k_max, scheme, seed, error)
-    end = record.where(step=step)
-    last = {}
-    for scheme in dict.fromkeys(end.scheme):
-        of = end.where(scheme=scheme)
-        last[NAMES[scheme]] = [f"{of.low.min():.0f} to {of.high.max():.0f}"]
+    last = _by_method(record, step, _intervals)
     frame.finish(
         ax,
-        xlabel=f"fine-tuning steps ({_grids(record)})",
+        xlabel=f"fine-tuning steps, drawn side by side ({_grids(record)})",
         ylabel="k_max (tokens): 20% of keys recalled\nup to there (bars: 95% interval)",
         title=f"95% intervals of k_max after {step:.0f} steps: {_said(last)}",
     )
     _levels(ax, record)
     return frame.legend_below(ax, columns=3).figure
+
+
+def _intervals(rows: ReachTable) -> list[str]:
+    """Return the interval of each seed, in words."""
+    return [f"{low:.0f} to {high:.0f}" for low, high in zip(rows.low, rows.high, strict=True)]
 
 
 def _grids(record: ReachTable) -> str:
@@ -96,15 +100,15 @@ def digits(record: PasskeyTable) -> Any:
     """Draw what a digit of the key costs against its distance, at the last step of PI and FT."""
     step = _shared(record)
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.2)
-    far: dict[str, list[str]] = {}
     for scheme, seed in _series(record, step):
         rows = record.where(scheme=scheme, seed=seed, step=step)
         _line(ax, rows.k, rows.nats, scheme, seed, rows.standard_error)
-    end = record.where(step=step)
-    for scheme in dict.fromkeys(end.scheme):
-        of = end.where(scheme=scheme)
+
+    def ranges(of: Any) -> list[str]:
         parts = of.k <= of.window, 4 * of.k > 3 * of.factor * of.window
-        far[NAMES[scheme]] = [f"{of.nats[part].mean():.2f}" for part in parts]
+        return [f"{of.nats[part].mean():.2f}" for part in parts]
+
+    far = _by_method(record, step, ranges)
     guessed = math.log(10.0)
     with style.applied():
         ax.axhline(guessed, color=style.GREY, linestyle=":", linewidth=0.8)
@@ -114,7 +118,7 @@ def digits(record: PasskeyTable) -> Any:
         ax,
         xlabel="k: distance from the key to the question (tokens)",
         ylabel="nats a digit of the key\n(bars: 1 standard error)",
-        title=f"nats a digit up to L and beyond 3/4 L', after {step:.0f} steps: {_said(far)}",
+        title=f"mean nats a digit up to L and beyond 3/4 L', {step:.0f} steps: {_said(far)}",
     )
     _marks(ax, record)
     return frame.legend_below(ax, columns=3).figure
@@ -142,7 +146,12 @@ def gaps(record: GapTable) -> Any:
 
 
 def windows(record: WindowTable) -> Any:
-    """Draw what a window changes on the same tokens, against the original at L; paired errors."""
+    """Draw what a window changes on the same tokens, against the original at L; paired errors.
+
+    Without the original, which is FT before training, there is nothing to draw: None.
+    """
+    if not record.where(scheme="default", step=0.0).step.size:
+        return None
     step = _shared(record)
     kinds = list(dict.fromkeys(record.text))
     figure, axes = frame.new_figure(1, len(kinds), width=style.TEXT_WIDTH, height=3.2)
@@ -179,7 +188,7 @@ def ratios(record: HeadTable) -> Any:
     found = []
     for scheme, factor in dict.fromkeys(zip(record.scheme, record.factor.tolist(), strict=True)):
         case = record.where(scheme=scheme, factor=factor)
-        for at, fill in ((0.0, "none"), (case.step.max(), None)):
+        for at, fill in {0.0: "none", case.step.max(): None}.items():
             rows = case.where(step=at)
             value = dict(zip(rows.quantity, rows.value.tolist(), strict=True))
             shown = [*(value[f"{form}_ratio"] for form in FORMS), value["found_ratio"]]
@@ -294,6 +303,12 @@ def _shared(record: Any) -> float:
     """Return the last step at which PI and FT were read, as far as they were."""
     read = [set(record.where(scheme=scheme).step.tolist()) for scheme in BOTH]
     return float(max(set.intersection(*filter(None, read))))
+
+
+def _by_method(record: Any, step: float, tell: Callable[[Any], list[str]]) -> dict[str, list[str]]:
+    """Return a method's name -> what is told of its rows at a step, all seeds together."""
+    end = record.where(step=step)
+    return {NAMES[scheme]: tell(end.where(scheme=scheme)) for scheme in dict.fromkeys(end.scheme)}
 
 
 def _said(by_method: Mapping[str, Sequence[str]]) -> str:

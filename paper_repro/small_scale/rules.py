@@ -1,4 +1,10 @@
-r"""The verdicts of the experiment, as rules that were stated before any run.
+r"""The verdicts of the experiment, as rules.
+
+They were written after a first run, of 200 steps at factor 2, and before the one they judge. Two
+were changed while that was under way. The interval of k_max took the rates of distances as
+independent and fell short of its 95% where they lie near 20%; it now holds whatever they are. What
+a longer window gains is asked of each model against itself, not against the original, which does
+not separate it from what training costs anywhere; no window had been read.
 
 Each takes rows of readings (``protocol``) and returns a :class:`Finding`: yes, no, open (the
 numbers do not decide) or in part (then the text says which part), the numbers, their uncertainty.
@@ -10,8 +16,9 @@ numbers do not decide) or in part (then the text says which part), the numbers, 
 - **falls**: between distances up to L and those in the last quarter of L', keys are recalled less
   often (the 95% intervals of the two shares do not meet, Jeffreys' prior) and their digits cost
   more (by more than ``SURE`` standard errors). In part where one of the two is so.
-- **better than the original**: over blocks of the same tokens the mean loss is lower by more than
-  ``SURE`` standard errors of the paired differences; no where it is higher by as much.
+- **better**, than the original or than a shorter window: over blocks of the same tokens the mean
+  loss is lower by more than ``SURE`` standard errors of the paired differences; no where it is
+  higher by as much.
 """
 
 from __future__ import annotations
@@ -23,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from paper_repro.small_scale.plan import BOTH
 from pianalysis.arrays import FloatArray
 from pianalysis.evaluation.passkey_prompt import k_max
 from pianalysis.evaluation.reach import COVERAGE, k_max_interval
@@ -115,7 +123,7 @@ def falls(rows: Rows, window: int, target: int) -> Finding:
 
 
 def better(after: Rows, before: Rows) -> Finding:
-    """Judge "better than the original": rows of one text and window each, block by block.
+    """Judge "better": rows of one text and window each, block by block.
 
     Raises
     ------
@@ -154,16 +162,22 @@ def table4(
     """Judge Table 4's twin at one factor: (scheme, seed, step) -> rows of passkeys.
 
     PI reaches L' at the last two readings with every seed; FT does not, it stays near L, and falls,
-    at the last reading with every seed. Returns statement -> finding, None where the scheme was not
-    read after training.
+    at the last reading with every seed. Steps count where both were read, seeds where they were
+    read at the last of these. Returns statement -> finding, None where there is no such step.
     """
+    steps: dict[int, list[int]] = {}  # seed -> the steps at which both were read
+    for scheme, seed, step in sorted(passkeys):
+        if scheme == BOTH[0] and step and (BOTH[1], seed, step) in passkeys:
+            steps.setdefault(seed, []).append(step)
+    last = max((of[-1] for of in steps.values()), default=0)
 
     def judged(scheme: str, count: int, rule: Callable[[Rows], Finding]) -> Finding | None:
-        parts = {}
-        for seed in sorted({seed for name, seed, _ in passkeys if name == scheme}):
-            steps = sorted(step for name, of, step in passkeys if (name, of) == (scheme, seed))
-            for step in [step for step in steps if step][-count:]:
-                parts[f"seed {seed} step {step}"] = rule(passkeys[scheme, seed, step])
+        parts = {
+            f"seed {seed} step {step}": rule(passkeys[scheme, seed, step])
+            for seed, of in steps.items()
+            if of[-1] == last
+            for step in of[-count:]
+        }
         return together(parts) if parts else None
 
     def reached(rows: Rows) -> Finding:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from paper_repro import tables
-from paper_repro.small_scale.plan import BOTH, PRESET, STEPS
+from paper_repro.small_scale.plan import BOTH, PRESET, STEPS, TEXTS
 from paper_repro.small_scale.rules import Rows
 from paper_repro.small_scale.tables import Table, WindowTable
 from pianalysis.records import Record, columns
@@ -25,8 +25,8 @@ _PAPER = f"paper, LLaMA 7B, L = {preset('llama-7b').context_window}"
 _HERE = f"here, SmolLM2-135M, L = {preset(PRESET).context_window}"
 TITLE = "the paper (LLaMA 7B) and here (SmolLM2-135M)"
 WINDOWS_FACTOR = 2  # Tables 1 and 3 are of this factor here, Table 4 of all
-_TEXTS = ("", "play", "source")  # in this order; "" where a table is of no text
-_PAPERS = {"play": "table1", "source": "table2"}  # the paper's table of its text of that rank
+_TEXTS = ("", *TEXTS)  # in this order; "" where a table is of no text
+_PAPERS = dict(zip(TEXTS, ("table1", "table2"), strict=True))  # the paper's text of that rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def table1(seen: Evidence) -> Twin | None:
 def table3(seen: Evidence) -> Twin | None:
     """Return perplexity at the extended window against fine-tuning steps (Table 3), or None."""
     rows = [
-        _paper(row, "play", column) | {"method": "PI"}
+        _paper(row, TEXTS[0], column) | {"method": "PI"}
         for row in tables.rows("table3")
         for column in ("0", "200", "400", "600", "800", "1000")
     ]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from paper_repro.items import finetune as item
 from paper_repro.small_scale import pictures as drawn
 from paper_repro.small_scale import plan, tables
 from paper_repro.small_scale.plan import Case, Reading
@@ -125,14 +126,24 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     (bars,) = ax.containers[2].lines[2]
     low, high = bars.get_segments()[-1][:, 1]
     assert (low, high) == (L, made["reach"].where(scheme="default", step=400.0).high[0])
+    said, lost = (f"{a} to {b} and {a} to {b}" for a, b in ((4 * L, 4 * L), (L, 18432)))
     assert ax.get_title(loc="left") == (
-        f"95% intervals of k_max after 400 steps: PI {4 * L} to {4 * L}; FT {L} to 12288"
+        f"95% intervals of k_max after 400 steps: PI {said}; FT {lost}"
     )
     assert "95% interval" in ax.get_ylabel()
-    assert ax.get_xlabel() == f"fine-tuning steps ({len(GRID)} distances of 5 keys)"
+    grid = f"{len(GRID)} distances of 5 keys"
+    assert ax.get_xlabel() == f"fine-tuning steps, drawn side by side ({grid})"
     levels = [x.get_ydata()[0] for x in ax.lines if len(set(x.get_ydata())) == 1]
     assert {L, 4 * L} <= set(levels)
     assert ax.get_ylim()[1] > 4 * L
+
+
+def test_windows_without_the_original_are_not_drawn(made):
+    """What is run case by case has PI's windows before there is anything to hold them against."""
+    alone = made["windows"].where(factor=2.0, scheme="linear")
+    assert alone.step.size
+    assert drawn.windows(alone) is None
+    assert item.plot({"finetune_x2_windows": alone}) == {}
 
 
 def test_another_grid_of_distances_is_said(made):
@@ -140,7 +151,7 @@ def test_another_grid_of_distances_is_said(made):
     finer = replace(reach, trials=np.where(reach.step == 400.0, 10.0, reach.trials))
     (ax,) = drawn.reached(finer).axes
     said = f"{len(GRID)} distances of 5 keys; from 400 on {len(GRID)} distances of 10 keys"
-    assert ax.get_xlabel() == f"fine-tuning steps ({said})"
+    assert ax.get_xlabel() == f"fine-tuning steps, drawn side by side ({said})"
 
 
 def test_the_losses_that_are_named_are_of_equal_training():
@@ -160,7 +171,7 @@ def test_the_losses_that_are_named_are_of_equal_training():
     )
     (ax,) = drawn.loss(record).axes
     title = ax.get_title(loc="left")
-    assert "of the 50 steps up to 60," in title
+    assert "of the 50 steps to 60," in title
     assert title.endswith(": PI 3.55; FT 3.55 nats a token")  # 11 to 60, of either
     assert line(ax, 0).get_xydata()[-1].tolist() == [100.0, pytest.approx(7.55)]
 
