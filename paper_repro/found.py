@@ -37,10 +37,8 @@ class Finding:
 
 def steps(folder: Path) -> int:
     """Return the last step of the fine-tune at which both PI and FT were read."""
-    both = [
-        rows("finetune_x4_reach", folder, scheme=scheme)["step"] for scheme in ("linear", "default")
-    ]
-    return int(max(set(both[0]) & set(both[1])))
+    reach = rows("finetune_x4_reach", folder)
+    return int(max(step for step in reach["step"] if _both(reach, step)))
 
 
 def _false(folder: Path) -> Finding:
@@ -226,59 +224,63 @@ def _heads(folder: Path) -> Finding:
 
 
 def _tuned(folder: Path) -> Finding:
+    losses = committed.summary("finetune_x4_loss", folder)
     reach = rows("finetune_x4_reach", folder)
-    last, most = steps(folder), int(reach["factor"][0])
-    window = int(committed.summary("finetune_x4_reach", folder)["window"])
-    target = most * window
+    last, window = steps(folder), int(losses["window"])
+    target = int(reach["factor"][0]) * window
+    seeds = _both(reach, last)
 
-    def reached(scheme: str, column: str = "k_max") -> str:
-        return _seeds("finetune_x4_reach", folder, column, 0, scheme=scheme, step=float(last))
+    def told(stem: str, column: str, digits: int, scheme: str, step: int = last, **at: Any) -> str:
+        """Return a number of each seed, one where they are alike."""
+        found = [
+            rows(stem, folder, scheme=scheme, step=float(step), seed=seed, **at) for seed in seeds
+        ]
+        values = (f"{read[column][0]:.{digits}f}" for read in found)
+        return " and ".join(dict.fromkeys(values))
 
-    def share(scheme: str) -> str:
-        """Return the share of keys recalled up to k_max, over all seeds."""
-        read = rows("finetune_x4_passkeys", folder, scheme=scheme, step=float(last))
-        ends = rows("finetune_x4_reach", folder, scheme=scheme, step=float(last))
-        edge = dict(zip(ends["seed"].tolist(), ends["k_max"].tolist(), strict=True))
-        near = np.array([k <= edge[of] for k, of in zip(read["k"], read["seed"], strict=True)])
-        return f"{read['recalled'][near].sum() / max(read['trials'][near].sum(), 1.0):.0%}"
+    def interval(scheme: str) -> str:
+        at: dict[str, Any] = {"scheme": scheme, "step": float(last)}
+        found = [rows("finetune_x4_reach", folder, **at, seed=seed) for seed in seeds]
+        ends = (f"{read['low'][0]:.0f} to {read['high'][0]:.0f}" for read in found)
+        return " and ".join(dict.fromkeys(ends))
 
     def nats(scheme: str, step: int, reach: int, text: str = "play") -> str:
-        at: dict[str, Any] = {"step": float(step), "reach": float(reach), "text": text}
-        return _seeds("finetune_x4_gaps", folder, "nats", 2, scheme=scheme, **at)
+        return told("finetune_x4_gaps", "nats", 2, scheme, step, reach=float(reach), text=text)
 
     def digit(scheme: str) -> str:
-        at: dict[str, Any] = {"step": float(last), "k": float(target)}
-        return _seeds("finetune_x4_passkeys", folder, "nats", 2, scheme=scheme, **at)
+        return told("finetune_x4_passkeys", "nats", 2, scheme, k=float(target))
 
+    apart = "" if len(seeds) == 1 else f", from {len(seeds)} seeds (two numbers are theirs)"
     return Finding(
         name="tuned",
         title="What a fine-tune shows.",
         text=(
-            f"The same model, extended from {window} to {target} tokens by {last} training steps. "
-            "Passkeys, five digits to find again in a long text, are recalled up to "
-            f"**{reached('linear')}** tokens under PI ({share('linear')} of them up to there) and "
-            f"up to {reached('default')} after direct fine-tuning (FT; {share('default')}). At "
+            f"The same model, extended from {window} to {target} tokens by {last} training steps"
+            f"{apart}. Passkeys, five digits to find again across a gap in the positions, are "
+            f"recalled up to **{told('finetune_x4_reach', 'k_max', 0, 'linear')}** tokens under PI "
+            f"and up to {told('finetune_x4_reach', 'k_max', 0, 'default')} after direct "
+            "fine-tuning (FT); most training sequences practise finding a code, in other words. At "
             "the far end a held-out play costs "
             f"{nats('linear', last, target)} nats a token under PI (the mean of −ln p of the right "
             f"token) and {nats('default', last, target)} after FT; the model as it is: "
             f"{nats('default', 0, target)}."
         ),
         more=(
-            f"A step reads {committed.summary('finetune_x4_loss', folder)['batch_tokens']} tokens. "
-            f"At distance {target} a digit of the key costs {digit('linear')} nats under PI, "
-            f"{digit('default')} after FT.",
+            f"A step reads {losses['batch_tokens']} tokens. At distance {target} a digit of the "
+            f"key costs {digit('linear')} nats under PI, {digit('default')} after FT.",
+            f"95% intervals of the distance up to which keys are recalled: PI {interval('linear')},"
+            f" FT {interval('default')}.",
             f"Inside the window, at {_NEAR} tokens without a gap, the play costs "
             f"{nats('linear', last, _NEAR)} nats a token under PI, {nats('default', last, _NEAR)} "
-            f"after FT and {nats('default', 0, _NEAR)} before: PI pays with resolution.",
-            "95% intervals of the distance up to which keys are recalled: PI from "
-            f"{reached('linear', 'low')}, FT {reached('default', 'low')} to "
-            f"{reached('default', 'high')}.",
-            f"A source file of another project behind the same gaps: PI "
-            f"{nats('linear', last, target, 'source')}, FT "
+            f"after FT and {nats('default', 0, _NEAR)} before: either training costs there, PI "
+            "more.",
+            "A held-out source file of sympy, whose other files are trained on, behind the same "
+            f"gaps: PI {nats('linear', last, target, 'source')}, FT "
             f"{nats('default', last, target, 'source')} nats a token at {target}.",
         ),
         picture="finetune_x4_passkeys",
-        shows="What a digit of the key costs against its distance: low under PI, rising without",
+        shows="What a digit of the key costs against its distance: low under PI, and after direct "
+        "fine-tuning only near the old window",
         notebooks=("09_finetune",),
         evidence=(
             ("measured, two cores", "figures/finetune_x4_passkeys.csv"),
@@ -287,10 +289,11 @@ def _tuned(folder: Path) -> Finding:
     )
 
 
-def _seeds(stem: str, folder: Path, column: str, digits: int, **where: Any) -> str:
-    """Return a number of every seed, in words."""
-    values = rows(stem, folder, **where)[column]
-    return " and ".join(dict.fromkeys(f"{value:.{digits}f}" for value in values))
+def _both(reach: dict[str, Any], last: float) -> list[float]:
+    """Return the seeds of which both PI and FT were read at a step."""
+    read = set(zip(reach["scheme"], reach["seed"].tolist(), reach["step"].tolist(), strict=True))
+    seeds = sorted({seed for _, seed, step in read if step == last})
+    return [s for s in seeds if {("linear", s, last), ("default", s, last)} <= read]
 
 
 MAKERS = {"false": _false, "true": _true, "worst": _worst, "heads": _heads, "tuned": _tuned}
