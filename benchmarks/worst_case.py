@@ -96,7 +96,7 @@ def measure(size: common.Size) -> common.Record:
             above.append(looseness(spec, s, limit, case.lower))
             print(f"s = {s:g}, H = {limit:g}: {case.value:.6f}, peer {peer:.6f}", flush=True)
         row = common.alternate(
-            f"{len(cases)} spans and limits H, with proof; the solver clarabel, without",
+            f"{len(cases)} pairs of span and limit H, with proof; the solver clarabel, without",
             lambda: [ours(spec, *case) for case in cases],
             lambda: [plain(spec, *case) for case in cases],
             size["rounds"],
