@@ -26,7 +26,7 @@ help:
 	@echo "make notebooks  execute the notebooks in place"
 	@echo "make site       build the site into build/site: theory, ledger, figures, notebooks, explorer, API"
 	@echo "make lab        open the notebooks in JupyterLab"
-	@echo "make bench      time everything that has a peer against it; writes benchmarks/ and README's table"
+	@echo "make bench      time everything that has a peer against it (half an hour); writes benchmarks/ and README's list"
 	@echo "make fuzz       throw 100,000 random and mutated inputs at every public surface"
 	@echo "make interrupt  kill runs at 50 random moments; each must end as if undisturbed"
 	@echo "make mutate     change 2,000 operators, numbers and branches; nine in ten must be noticed"

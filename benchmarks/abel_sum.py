@@ -1,14 +1,19 @@
 """B(s), the sum of Fig. 5, against the paper's appendix code in torch.
 
 The peer forms the phase matrix, sines, cosines, cumulative sums, moduli and row sums, in chunks;
-how fast it is depends on whether a chunk fits in cache, so several are timed and README shows the
-best. A second peer does the same in plain numpy. Both sides are held against 50 digits, too. The
-loop is bound by the machine's square-root rate: our share of it stands beside the times, and what a
-root by Newton steps for 1/sqrt(x) (a seed from the exponent's bits, four steps to float64) takes of
-the machine's own.
+how fast it is depends on whether a chunk fits in cache, so its chunk is first halved and doubled
+until a smaller and a larger one are both slower. A second peer does the same in plain numpy, which
+computes on one core. Outputs are compared first and held against 50 digits, then both sides run in
+turn in one process. The loop is bound by the machine's square-root rate, measured on as many cores
+at once as ours uses: our share of it stands beside the times (both the least of several), and what
+a root by Newton steps for 1/sqrt(x) (a seed from the exponent's bits, four steps to float64) takes
+of the machine's own.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import common
 import mpmath as mp
@@ -22,16 +27,18 @@ DIM, BASE = 128, 10_000.0
 SPANS = (0, 1, 3643, 10_000, 123_456, 999_999, 1_000_000)  # held against 50 digits
 SIZES = {
     "full": {
-        "count": 4_000_000,
-        "chunks": (4096, 16384, 65536, 262144),
+        "count": 2_000_000,
+        "trial": 200_000,
+        "chunk": 1024,
         "grow": (500_000, 1_000_000, 2_000_000, 4_000_000),
-        "roots": 20_000,
+        "roots": 10_000,
         "rounds": 3,
         "cores": None,
     },
     "small": {
         "count": 4000,
-        "chunks": (1024,),
+        "trial": 4000,
+        "chunk": 256,
         "grow": (1000, 2000, 4000),
         "roots": 10,
         "rounds": 1,
@@ -81,6 +88,13 @@ def newton_roots(values: np.ndarray, seeds: np.ndarray, repeats: int) -> None:
             values[i] = values[i] * y
 
 
+def least_a_root(run: Callable[..., None], work: list[tuple[np.ndarray, ...]], size: int) -> float:
+    """Return the least seconds a root of a loop that runs on every core at once."""
+    with ThreadPoolExecutor(len(work)) as pool:
+        each = common.least(lambda: list(pool.map(lambda parts: run(*parts, size), work)))
+    return each / (size * len(work) * work[0][0].size)
+
+
 def errors(ours: np.ndarray, peer: np.ndarray) -> tuple[float, float]:
     """Return the largest relative errors of both against 50 digits."""
     worst = worst_peer = 0.0
@@ -96,44 +110,53 @@ def errors(ours: np.ndarray, peer: np.ndarray) -> tuple[float, float]:
 
 def measure(size: common.Size) -> common.Record:
     spec, count = pia.RopeSpec(DIM, BASE, 2048), size["count"]
-    spans = np.arange(count, dtype=float)
+    spans = np.arange(float(max(size["grow"])))
     with common.cores(size["cores"]) as cores:
-        ours, peer = pia.abel_sum(spec, spans), plain(count, size["chunks"][0])
+        ours = pia.abel_sum(spec, spans[:count])
+        peer = plain(count, size["chunk"])
         common.agree("B(s), torch", ours, peer, 1e-9)
-        common.agree("B(s), numpy", ours, plain_numpy(count, size["chunks"][0]), 1e-9)
+        common.agree("B(s), numpy", ours, plain_numpy(count, size["chunk"]), 1e-9)
         error, peer_error = errors(ours, peer)
         roots = np.random.default_rng(0).uniform(1, 2, 1024)
         square_roots(roots, 10)
-        repeats = size["roots"]
         by_newton, seeds = roots.copy(), np.empty(roots.size, dtype=np.int64)
         newton_roots(by_newton, seeds, 1)
         common.agree("roots by Newton steps", by_newton, np.sqrt(roots), 1e-15)
-        a_root = common.seconds(lambda: square_roots(roots, repeats))[0] / (1024 * repeats)
-        newton = common.seconds(lambda: newton_roots(by_newton, seeds, repeats))[0]
-        rows = [
-            common.alternate(
-                f"{count:,} spans, {name} in chunks of {chunk}",
-                lambda: pia.abel_sum(spec, spans),
+        each = [(roots.copy(), seeds.copy()) for _ in range(cores)]
+        a_root = least_a_root(square_roots, [part[:1] for part in each], size["roots"])
+        newton = least_a_root(newton_roots, each, size["roots"])
+        rows = []
+        for name, run, threads in (
+            ("the paper's code", plain, cores),
+            ("numpy", plain_numpy, 1),
+        ):
+            chunk = common.best_setting(
+                f"{name}, spans in a chunk",
+                lambda n, run=run: common.least(lambda: run(size["trial"], n), 3),
+                size["chunk"],
+            )
+            row = common.alternate(
+                f"{name} in chunks of {chunk}",
+                lambda: pia.abel_sum(spec, spans[:count]),
                 lambda run=run, chunk=chunk: run(count, chunk),
                 size["rounds"],
+                (cores, threads),
             )
-            for name, run in (("the paper's code", plain), ("numpy", plain_numpy))
-            for chunk in size["chunks"]
-        ]
+            rows.append(row)
         grows = common.growth(
             "the number of spans", 1.0, size["grow"], lambda n: pia.abel_sum(spec, spans[:n])
         )
-    fastest = min(row["ours_s"] for row in rows)
+    fastest = min(row["ours_range_s"][0] for row in rows)
     return {
-        "question": f"B(s) at {count:,} integer spans, float64",
+        "question": f"B(s), the sum of Fig. 5, at {count:,} integer spans, float64",
         "threads": cores,
         "rows": common.fastest_peer(rows),
         "growth": [grows],
         "numbers": {
             "largest relative error up to a million, ours": error,
             "the same of the paper's code": peer_error,
-            "share of the machine's square-root rate": count * DIM / 2 * a_root / fastest / cores,
-            "a root by Newton steps, over the machine's": newton / (1024 * repeats) / a_root,
+            "share of the machine's square-root rate": count * DIM / 2 * a_root / fastest,
+            "a root by Newton steps, over the machine's": newton / a_root,
         },
     }
 

@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: outputs compared, two functions in turn, growth, memory, the record.
+"""Shared by the benchmarks: outputs compared, two functions in turn, growth, rates, the record.
 
 A script has ``SIZES`` (full and small) and ``measure(size)``, which returns its record; Linux only.
 """
@@ -22,11 +22,16 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from pianalysis.records import write_atomic
+
 FOLDER = Path(__file__).parent
 LIBRARIES = (
     *("pianalysis", "numpy", "scipy", "numba", "torch", "transformers"),
     *("clarabel", "python-flint", "mpmath", "rope-profiler"),
 )
+REPEATS = 7  # of a rate, and rounds of a row of which one side takes less than a second
+PRODUCTS = (2048, 3072)  # sizes of the matrix product: large enough for two cores
+SETTINGS = 12  # tried at most on the way to the peer's best one
 Size = Mapping[str, Any]
 Record = dict[str, Any]
 
@@ -55,23 +60,65 @@ def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
+def least(function: Callable[[], Any], repeats: int = REPEATS) -> float:
+    """Return the least seconds: how a rate of the machine and our share of it are both measured."""
+    return min(seconds(function)[0] for _ in range(repeats))
+
+
 def alternate(
-    case: str, ours: Callable[[], Any], peer: Callable[[], Any], rounds: int
+    case: str,
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    rounds: int,
+    threads: tuple[int, int] = (1, 1),
 ) -> dict[str, Any]:
-    """Run both in turn; return and print medians of times and of the ratio peer / ours."""
-    times = [(seconds(ours)[0], seconds(peer)[0]) for _ in range(rounds)]
-    row = {
-        "case": case,
-        "ours_s": statistics.median(a for a, _ in times),
-        "peer_s": statistics.median(b for _, b in times),
-        "ratio": statistics.median(b / a for a, b in times),
-        "rounds": rounds,
-    }
+    """Run both in turn; return and print medians of times and of the ratio peer / ours.
+
+    ``threads`` are those that ours and the peer may use. One round is a trial; of more than one,
+    quick rows get ``REPEATS``.
+    """
+    times: list[tuple[float, float]] = []
+    while len(times) < rounds or (rounds > 1 and len(times) < REPEATS and min(times[0]) < 1.0):
+        times.append((seconds(ours)[0], seconds(peer)[0]))
+    row: dict[str, Any] = {"case": case}
+    for name, side in zip(("ours", "peer"), zip(*times, strict=True), strict=True):
+        row[f"{name}_s"] = statistics.median(side)
+        row[f"{name}_range_s"] = [min(side), max(side)]
+    row["ratio"] = statistics.median(b / a for a, b in times)
+    row |= {"rounds": len(times), "threads": list(threads)}
     print(
         f"{case}: ours {row['ours_s']:.3g} s, peer {row['peer_s']:.3g} s, {row['ratio']:.3g} times"
     )
     sys.stdout.flush()
     return row
+
+
+def best_setting(what: str, cost: Callable[[int], float], start: int) -> int:
+    """Return the setting of least cost of those got by halving and doubling from ``start``.
+
+    It lies between two that cost more: a best one at either end is a ValueError.
+    """
+    costs = {start: cost(start)}
+    for _ in range(SETTINGS):
+        best = min(costs, key=costs.__getitem__)
+        left = [n for n in (best // 2, 2 * best) if n and n not in costs]
+        if not left:
+            break
+        costs[left[0]] = cost(left[0])
+    best = min(costs, key=costs.__getitem__)
+    print(f"{what}: " + ", ".join(f"{n} {costs[n]:.3g} s" for n in sorted(costs)), flush=True)
+    if best in (min(costs), max(costs)):
+        raise ValueError(f"{what}: the best must not be at an end, got {best} of {sorted(costs)}")
+    return best
+
+
+def matrix_rate(library: Any, dtype: Any, sizes: Sequence[int]) -> float:
+    """Return the operations a second of numpy's or torch's square matrix product, at its best."""
+    found = []
+    for n in sizes:
+        a, out = library.ones((n, n), dtype=dtype), library.empty((n, n), dtype=dtype)
+        found.append(2.0 * n**3 / least(lambda a=a, out=out: library.matmul(a, a, out=out)))
+    return max(found)
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
@@ -83,7 +130,7 @@ def growth(
     over: str, expected: float, sizes: Sequence[int], run: Callable[[int], Any], rounds: int = 3
 ) -> dict[str, Any]:
     """Time ours at several sizes (the least of ``rounds``); return the exponent beside theory's."""
-    times = [min(seconds(lambda n=n: run(n))[0] for _ in range(rounds)) for n in sizes]
+    times = [least(lambda n=n: run(n), rounds) for n in sizes]
     return grown(over, expected, sizes, times)
 
 
@@ -160,10 +207,16 @@ def versions() -> dict[str, str]:
     return out
 
 
+def refuse_other_systems() -> None:
+    """End with one sentence where there is no /proc and no affinity to cores."""
+    if sys.platform != "linux":
+        raise SystemExit(f"error: the benchmarks run on Linux only, this is {platform.system()}")
+
+
 def save(name: str, record: Record) -> None:
     path = FOLDER / f"{name}.json"
     whole = {**record, "machine": machine(), "versions": versions()}
-    path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(whole, indent=2) + "\n")
     print(f"written {path.name}")
 
 
@@ -174,15 +227,19 @@ def main(
 ) -> None:
     """Run a script: measure and save, or print one of ``alone``, measured in a process of its own.
 
-    A small run tries the script and saves nothing.
+    A small run tries the script and saves nothing. A record keeps how long the script took, and
+    the load average of a minute before and after: others' work makes it more than our own.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", choices=tuple(sizes), default="full")
     parser.add_argument("--alone", choices=tuple(alone or {}))
     options = parser.parse_args()
+    refuse_other_systems()
     if options.alone:
         print(json.dumps((alone or {})[options.alone](sizes[options.size])))
         return
-    record = measure(sizes[options.size])
+    before = os.getloadavg()[0]
+    took, record = seconds(lambda: measure(sizes[options.size]))
     if options.size == "full":
+        record = {**record, "seconds": took, "load": [before, os.getloadavg()[0]]}
         save(Path(sys.argv[0]).stem, record)

@@ -1,15 +1,21 @@
-"""The statistics of every head against a plain script of hooks in torch: time and peak memory.
+"""The statistics of trained heads against a plain script of hooks in torch: time and peak memory.
 
-The peer keeps the queries and keys of all layers and computes the same numbers from the same draws,
-float64, as one would write them down: tables of cosines for the sweep, whole matrices of logits.
-Ours keeps one layer at a time, and also counts quantiles and bands and names witnesses, which the
-peer does not. Peak memory is what a process of its own grows by, the model and a first run of a few
-tokens, which loads libraries, not counted.
+The peer keeps the queries and keys of the chosen layers and computes some of our columns from the
+same draws, float64, as one would write them down: a table of cosines for the sweep, block by block,
+and whole matrices of logits. How many columns each side gives a head stands below the times. The
+peer leaves out every median and other quantile, the cancellations, excesses and limits, the sharp
+and the corrected bound, ratios to bounds and their violations, the root mean squares, shares of the
+pairs, bands, ceilings, the attention read from chords and between them, and the queries, keys and
+spans that attain anything. Its columns are compared first, then both sides run in turn in one
+process. Ours keeps one layer at a time. Peak memory is what a process of its own grows by, the
+model and a first run of a few tokens, which loads libraries, not counted. Growth is that of ours on
+one layer.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import common
@@ -25,29 +31,42 @@ SEED, BLOCK, WARM = 0, 4096, 8  # BLOCK: spans swept at a time
 SIZES = {
     "full": {
         "model": "smollm2",
+        "layers": (0, 14, 29),
         "tokens": 1024,
-        "grow": (64, 128, 256, 512),
+        "grow": (512, 1024, 2048, 4096),
         "rounds": 3,
         "cores": None,
     },
-    "small": {"model": "tiny", "tokens": 20, "grow": (8, 12, 16), "rounds": 1, "cores": 1},
+    "small": {
+        "model": "tiny",
+        "layers": (0, 1),
+        "tokens": 20,
+        "grow": (8, 12, 16),
+        "rounds": 1,
+        "cores": 1,
+    },
 }
 
 
-def ours(checkpoint: Any, tokens: list[int]) -> dict[str, np.ndarray]:
+def ours(checkpoint: Any, tokens: list[int], layers: Sequence[int]) -> dict[str, np.ndarray]:
     parts: list[Any] = []
-    visit_layers(checkpoint, tokens, lambda x: parts.append(layer_statistics(x, seed=SEED)))
+
+    def visit(heads: Any) -> None:
+        parts.append(layer_statistics(heads, seed=SEED))
+
+    visit_layers(checkpoint, tokens, visit, layers=layers)
     return combine(parts).table
 
 
-def plain(checkpoint: Any, tokens: list[int]) -> dict[str, np.ndarray]:
+def plain(checkpoint: Any, tokens: list[int], layers: Sequence[int]) -> dict[str, np.ndarray]:
     """Hook the projections of a Llama, keep their outputs, then measure head by head."""
     kept: dict[tuple[int, str], torch.Tensor] = {}
+    attention = {layer: checkpoint.model.model.layers[layer].self_attn for layer in layers}
     hooks = [
-        getattr(block.self_attn, name).register_forward_hook(
+        getattr(attention[layer], name).register_forward_hook(
             lambda module, inputs, output, at=(layer, name): kept.__setitem__(at, output[0])
         )
-        for layer, block in enumerate(checkpoint.model.model.layers)
+        for layer in layers
         for name in ("q_proj", "k_proj")
     ]
     with torch.no_grad():
@@ -59,7 +78,7 @@ def plain(checkpoint: Any, tokens: list[int]) -> dict[str, np.ndarray]:
         angle = torch.outer(torch.arange(RANGES[-1][1] * window, dtype=torch.float64), theta)
         table = torch.cat([angle.cos(), -angle.sin()], dim=1)
         rows = []
-        for layer, block in enumerate(checkpoint.model.model.layers):
+        for layer in layers:
             pairs = []
             for name in ("q_proj", "k_proj"):
                 x = kept[layer, name].double().view(len(tokens), -1, dim).transpose(0, 1)
@@ -68,7 +87,7 @@ def plain(checkpoint: Any, tokens: list[int]) -> dict[str, np.ndarray]:
             for head in range(len(q)):
                 rng = np.random.default_rng([SEED, layer, head])
                 key = k[head // (len(q) // len(k))]
-                query = block.self_attn.scaling * q[head]
+                query = attention[layer].scaling * q[head]
                 rows.append(one_head(query, key, checkpoint.spec, theta, table, rng))
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
@@ -87,9 +106,7 @@ def one_head(
     row = {"coefficient_max": float(highest.max()), "total_max": float(total.max())}
     extremes = []
     for first, last in RANGES:
-        parts = [real @ part.T for part in table[first * window : last * window].split(BLOCK)]
-        high = torch.stack([x.amax(1) for x in parts]).amax(0)
-        low = torch.stack([x.amin(1) for x in parts]).amin(0)
+        high, low = swept(real, table[first * window : last * window])
         row |= {f"peak_{last}_max": float(high.max()), f"dip_{last}_min": float(low.min())}
         extremes.append(torch.maximum(high, -low))
     row["growth_max"] = float((torch.stack(extremes[1:]).amax(0) / extremes[0]).max())
@@ -103,6 +120,17 @@ def one_head(
     row["weighted_bound_max"] = float((size @ theta.square()).max() / 8.0)
     row |= moved(q, k, h, to, theta, table, torch.from_numpy(spans.mass))
     return row | reaches(q, k, bend, of_one)
+
+
+def swept(real: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's largest and least score; the scores of one block of spans are kept."""
+    high = torch.full((len(real),), -torch.inf, dtype=torch.float64)
+    low, scores = -high, torch.empty(len(real), BLOCK, dtype=torch.float64)
+    for part in table.split(BLOCK):
+        block = torch.matmul(real, part.T, out=scores[:, : len(part)])
+        torch.maximum(high, block.amax(1), out=high)
+        torch.minimum(low, block.amin(1), out=low)
+    return high, low
 
 
 def moved(q: Any, k: Any, h: Any, to: Any, theta: Any, table: Any, spans: Any) -> dict[str, float]:
@@ -137,8 +165,8 @@ def memory(run: Any) -> Any:
     def peak(size: common.Size) -> int:
         checkpoint, tokens = opened(size["model"], size["tokens"])
         with common.cores(size["cores"]):
-            run(checkpoint, tokens[:WARM])
-            return common.peak_bytes(lambda: run(checkpoint, tokens))
+            run(checkpoint, tokens[:WARM], size["layers"])
+            return common.peak_bytes(lambda: run(checkpoint, tokens, size["layers"]))
 
     return peak
 
@@ -156,29 +184,37 @@ def peaks(name: str, size: common.Size) -> dict[str, float]:
 
 
 def measure(size: common.Size) -> common.Record:
-    checkpoint, tokens = opened(size["model"], size["tokens"])
+    checkpoint, longest = opened(size["model"], max(*size["grow"], size["tokens"]))
+    tokens, layers = longest[: size["tokens"]], size["layers"]
     with common.cores(size["cores"]) as cores:
         print("once each, to compare", flush=True)
-        found, peer = ours(checkpoint, tokens), plain(checkpoint, tokens)
+        found, peer = ours(checkpoint, tokens, layers), plain(checkpoint, tokens, layers)
+        columns = {"columns a head, ours": len(found), "columns a head, peer": len(peer)}
         # Where a key holds all but 1e-16 of the weight, rounding decides what moving it does.
         moved_weights = {name: peer.pop(name) for name in [f"mass_{last}" for _, last in RANGES]}
         common.agree("moved weights", found, moved_weights, 2.0 / len(tokens))
         difference = common.agree("statistics of the heads", found, peer, 1e-5)
         row = common.alternate(
-            f"{len(found['layer'])} heads of {size['model']}, {len(tokens)} tokens",
-            lambda: ours(checkpoint, tokens),
-            lambda: plain(checkpoint, tokens),
+            f"{len(found['layer'])} heads of {len(layers)} layers, {len(tokens)} tokens",
+            lambda: ours(checkpoint, tokens, layers),
+            lambda: plain(checkpoint, tokens, layers),
             size["rounds"],
+            (cores, cores),
         )
         grows = common.growth(
-            "the number of tokens", 1.0, size["grow"], lambda n: ours(checkpoint, tokens[:n]), 1
+            "the number of tokens",
+            1.0,
+            size["grow"],
+            lambda n: ours(checkpoint, longest[:n], layers[:1]),
+            size["rounds"],
         )
     return {
-        "question": f"the statistics of every head of {size['model']}",
+        "question": f"the statistics of trained heads of {size['model']}",
         "threads": cores,
         "rows": [{**row, "headline": True}],
         "growth": [grows],
         "numbers": {
+            **columns,
             "largest relative difference": difference,
             **peaks("small" if size["model"] == "tiny" else "full", size),
         },

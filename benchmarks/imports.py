@@ -1,7 +1,8 @@
 """The time to import the package in a fresh interpreter, against numpy, torch and transformers.
 
-There is no output to compare; what is checked is that the import loads no torch and no scipy. Times
-are those of the whole process. The package itself imports numpy, so against numpy it cannot win.
+There is no output to compare; what is checked is that the import loads none of torch, transformers,
+scipy, matplotlib and numba. Times are those of whole processes, a fresh one each, in turn. The
+package itself imports numpy, so against numpy it cannot win.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ def measure(size: common.Size) -> common.Record:
                 lambda: run("import pianalysis"),
                 lambda name=name: run(f"import {name}"),
                 size["rounds"],
+                (cores, cores),
             )
             for name in size["peers"]
         ]
         bare = min(common.seconds(lambda: run("pass"))[0] for _ in range(size["rounds"]))
     return {
-        "question": "import in a fresh interpreter",
+        "question": "importing the package in a fresh interpreter",
         "threads": cores,
         "rows": rows,
         "growth": [],

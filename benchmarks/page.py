@@ -1,6 +1,6 @@
 """benchmarks/README.md and README's section on speed, both made from the records beside this file.
 
-``--measure`` first runs every script, each in a process of its own (`make bench`).
+``--measure`` first runs every script (`make bench`) or those named, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -8,24 +8,37 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from common import refuse_other_systems
 from tabulate import tabulate
 
 from paper_repro.marked import replaced
 from pianalysis.records import write_atomic
 
 FOLDER = Path(__file__).resolve().parent
-SCRIPTS = (
-    *("abel_sum", "uniform_grid", "worst_case", "exact_fit", "layer_frequencies"),
-    *("heads", "profiler", "perplexity", "finetune", "loading", "imports"),
-)
+# A line of README each, in the order in which they are measured.
+SUBJECTS = {
+    "Scores": ("abel_sum", "uniform_grid"),
+    "Worst cases, fits": ("worst_case", "exact_fit"),
+    "Configs, imports": ("layer_frequencies", "imports"),
+    "Heads": ("heads", "profiler"),
+    "Reading, training": ("perplexity", "finetune"),
+    "Checkpoints": ("loading",),
+}
+SCRIPTS = tuple(name for names in SUBJECTS.values() for name in names)
+NEEDED = {"profiler": "rope_profiler"}  # has no release for Python 3.13 and above
+BUSY = 0.5  # load average above what our own scripts make: a core each, or a process each
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 UNMEASURED = "not yet measured: `make bench`"
+UNKNOWN = "Measured with an earlier script, which kept no load of the machine: to be made anew."
 Records = Mapping[str, dict[str, Any] | None]
 
 
@@ -42,12 +55,12 @@ def page(records: Records) -> str:
     """Return benchmarks/README.md."""
     parts = [
         "# Benchmarks",
-        "Made by `python benchmarks/page.py` from the records beside it; `make bench` measures all "
-        "anew (SmolLM2-135M and rope-profiler are installed for it). In each script the outputs "
-        "are compared first, and a difference ends it; then both sides run in turn in one process. "
-        "Times are medians over the rounds, the ratio is the median of peer / ours: above 1 ours "
-        "is quicker. Growth is the power of the size that fits our times best, beside what theory "
-        "expects; fixed costs make it less.",
+        "Made by `python benchmarks/page.py` from the records beside it, which also hold the least "
+        "and the largest time; `make bench` measures all anew (SmolLM2-135M and rope-profiler are "
+        "installed for it), `python benchmarks/page.py --measure NAME` one script. Times are "
+        "medians over the rounds, the ratio is the median of peer / ours: above 1 ours is quicker. "
+        "Threads are those that a side may use. Growth is the power of the size that fits our "
+        "times best, beside what theory expects; fixed costs make it less.",
     ]
     for name, record in records.items():
         title, text = _said(name)
@@ -58,27 +71,31 @@ def page(records: Records) -> str:
 
 
 def section(records: Records) -> str:
-    """Return README's list: the chosen rows, the ratios of other records, what is unmeasured."""
-    lines, others, unmeasured = [], [], []
-    for name, record in records.items():
-        if record is None:
-            unmeasured.append(f"`{name}.py`")
-            continue
-        chosen = [row for row in record["rows"] if row.get("headline")]
-        if not chosen:
-            ratios = [row["ratio"] for row in record["rows"]]
-            ends = dict.fromkeys(f"{ratio:.3g}" for ratio in (min(ratios), max(ratios)))
-            others.append(f"`python benchmarks/{name}.py` {' to '.join(ends)}")
-        for row in chosen:
-            ours, peer, ratio = _times(row)
-            what = f"{record['question']}; {row['case']}"
-            command = f"`python benchmarks/{name}.py`"
-            lines.append(f"- {what}: {ours} against {peer}, **{ratio} times** ({command})")
-    if others:
-        lines.append(f"- times the peer's speed: {'; '.join(others)}")
-    if unmeasured:
-        lines.append(f"- not yet measured: {', '.join(unmeasured)}")
+    """Return README's list, a line for each subject: every script's question and its ratio."""
+    lines = []
+    for subject, names in SUBJECTS.items():
+        told = [_told(name, records[name]) for name in names if name in records]
+        if told:
+            lines.append(f"- *{subject}*: {'; '.join(told)}")
     return "\n".join(lines)
+
+
+def _told(name: str, record: dict[str, Any] | None) -> str:
+    """Return what README says of one script: of its chosen row, or of all if none is chosen."""
+    command = f"`python benchmarks/{name}.py`"
+    if record is None:
+        return f"{command} not yet measured"
+    rows = [row for row in record["rows"] if row.get("headline")] or record["rows"]
+    slower = [row["case"] for row in rows if row["ratio"] < 1.0]
+    if len(rows) == 1:
+        ours, peer, ratio = _times(rows[0])
+        case = f" ({rows[0]['case']}): {ours} against {peer}, **{ratio} times**"
+        note = ", ours is slower" if slower else ""
+    else:
+        ends = [_number(end([row["ratio"] for row in rows])) for end in (min, max)]
+        case = f": **{' to '.join(dict.fromkeys(ends))} times**"
+        note = f", ours is slower at: {', '.join(slower)}" if slower else ""
+    return f"{record['question']}{case}{note} ({command})"
 
 
 def files(root: Path) -> dict[Path, str]:
@@ -107,10 +124,16 @@ def _said(name: str) -> tuple[str, str]:
 
 def _measured(record: dict[str, Any]) -> list[str]:
     """Return the parts of a page that show one record."""
-    rows = [[row["case"], *_times(row), row.get("rounds", "")] for row in record["rows"]]
-    threads = record["threads"] or "not recorded"
-    parts = [f"{record['question']}; threads: {threads}."]
-    parts += [_table(rows, ("", "ours", "peer", "peer / ours", "rounds"))]
+    rows = [
+        [
+            *(row["case"], *_times(row), row.get("rounds", "")),
+            " / ".join(map(str, row.get("threads", ()))),
+        ]
+        for row in record["rows"]
+    ]
+    parts = [f"{record['question']}; threads: {record['threads'] or 'not recorded'}."]
+    head = ("", "ours", "peer", "peer / ours", "rounds", "threads, ours / peer")
+    parts += [_table(rows, head)]
     if record["growth"]:
         rows = [
             [
@@ -130,8 +153,22 @@ def _measured(record: dict[str, Any]) -> list[str]:
     machine = record["machine"]
     used = [f"{name} {version}" for name, version in record.get("versions", {}).items()]
     about = ", ".join([f"{machine['cores']} cores", f"Python {machine['python']}", *used])
-    parts.append(f"{machine['cpu']}, {about}.")
-    return [*parts, record["remark"]] if "remark" in record else parts
+    return [*parts, f"{machine['cpu']}, {about}.", *_load(record)]
+
+
+def _load(record: dict[str, Any]) -> list[str]:
+    """Return the warning where others worked beside the measurement, by the load averages."""
+    if "load" not in record:
+        return [UNKNOWN]
+    before, after = record["load"]
+    cores = record["machine"]["cores"]
+    own = max(cores, record.get("processes", 1))
+    if before <= cores + BUSY and after <= own + BUSY:
+        return []
+    return [
+        f"**The machine was busy**: load average {before:.1f} before and {after:.1f} after, where "
+        f"ours makes at most {cores + BUSY:g} and {own + BUSY:g}. The times are rough."
+    ]
 
 
 def _table(rows: list[list[Any]], head: tuple[str, ...]) -> str:
@@ -154,16 +191,56 @@ def _time(seconds: float) -> str:
     return f"{seconds / 1e-6:.3g} µs"
 
 
-def main() -> None:
+def run(names: Sequence[str]) -> list[str]:
+    """Run scripts one after the other, whatever becomes of those before; return what failed."""
+    failed = []
+    for index, name in enumerate(names, 1):
+        if name in NEEDED and find_spec(NEEDED[name]) is None:
+            print(f"== {name} is skipped: {NEEDED[name]} is not installed", flush=True)
+            continue
+        before = (read(FOLDER)[name] or {}).get("seconds")
+        took = "" if before is None else f", took {before:.0f} s last time"
+        print(f"== script {index} of {len(names)}, {name}{took}", flush=True)
+        # A session of its own: Ctrl-C reaches this process alone, which then ends all of theirs.
+        script = subprocess.Popen(
+            [sys.executable, str(FOLDER / f"{name}.py")], start_new_session=True
+        )
+        try:
+            if script.wait() != 0:
+                failed.append(name)
+        except KeyboardInterrupt:
+            os.killpg(script.pid, signal.SIGKILL)
+            script.wait()
+            raise
+    return failed
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", action="store_true", help="run every script first")
-    if parser.parse_args().measure:
-        for name in SCRIPTS:
-            print(f"== {name}", flush=True)
-            subprocess.run([sys.executable, str(FOLDER / f"{name}.py")], check=True)
+    parser.add_argument(
+        "--measure",
+        nargs="*",
+        choices=SCRIPTS,
+        metavar="NAME",
+        help="run these first, or all",
+    )
+    chosen = parser.parse_args().measure
+    failed: list[str] = []
+    status = 0
+    if chosen is not None:
+        refuse_other_systems()
+        try:
+            failed = run(chosen or SCRIPTS)
+        except KeyboardInterrupt:
+            print("interrupted: what was measured before is on the pages", file=sys.stderr)
+            status = 130
     for path, text in files(FOLDER.parent).items():
         write_atomic(path, text)
+    if failed:
+        print(f"error: failed: {', '.join(failed)}; their old records stay", file=sys.stderr)
+        status = 1
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

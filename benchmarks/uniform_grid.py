@@ -1,8 +1,10 @@
-"""a(s) on a uniform grid, one matrix product, against the direct evaluation in numpy.
+"""a(s) on a uniform grid, one matrix product, against the direct evaluation in torch and in numpy.
 
-Both are held against 50 digits, too, and ours against the rate of a large matrix product. What is
-not in the product is said as well: phases reduced in two floats with their sines and cosines, about
-2 d sqrt(n) of them, and the passes that check n spans and find that they are evenly spaced.
+Outputs are compared first and held against 50 digits, then both sides run in turn in one process;
+numpy takes sines and cosines on one core, torch on as many as ours. Ours is held against the rate
+of a large matrix product, too, the least of several times on both sides. What is not in the product
+is said as well: phases reduced in two floats with their sines and cosines, about 2 d sqrt(n) of
+them, and the passes that check n spans and find that they are evenly spaced.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 import common
 import mpmath as mp
 import numpy as np
+import torch
 
 import pianalysis as pia
 from pianalysis import checks
@@ -25,14 +28,14 @@ SIZES = {
     "full": {
         "count": 1_000_000,
         "grow": (500_000, 1_000_000, 2_000_000, 4_000_000),
-        "product": 1024,
+        "products": common.PRODUCTS,
         "rounds": 5,
         "cores": None,
     },
     "small": {
         "count": 20_000,
         "grow": (5000, 10_000, 20_000),
-        "product": 64,
+        "products": (64,),
         "rounds": 1,
         "cores": 1,
     },
@@ -46,6 +49,16 @@ def plain(h: np.ndarray, frequencies: np.ndarray, spans: np.ndarray) -> np.ndarr
         angle = np.outer(spans[part], frequencies)
         out[part] = np.cos(angle) @ h.real - np.sin(angle) @ h.imag
     return out
+
+
+def plain_torch(h: np.ndarray, frequencies: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    real, imag, theta, points = map(torch.tensor, (h.real, h.imag, frequencies, spans))
+    out = torch.empty_like(points)
+    for start in range(0, len(points), CHUNK):
+        part = slice(start, start + CHUNK)
+        angle = torch.outer(points[part], theta)
+        out[part] = angle.cos() @ real - angle.sin() @ imag
+    return out.numpy()
 
 
 def error(h: np.ndarray, found: np.ndarray) -> float:
@@ -73,46 +86,56 @@ def parts(spec: pia.RopeSpec, spans: np.ndarray) -> dict[str, float]:
         ],
         "the checks of the spans": lambda: phases.uniform_grid(checks.spans(spans)),
     }
-    return {name: min(common.seconds(work)[0] for _ in range(6)) for name, work in works.items()}
+    return {name: common.least(work) for name, work in works.items()}
 
 
 def measure(size: common.Size) -> common.Record:
     spec, count = pia.RopeSpec(DIM, BASE, 2048), size["count"]
     rng = np.random.default_rng(0)
     h = rng.standard_normal(DIM // 2) + 1j * rng.standard_normal(DIM // 2)
-    spans = np.arange(count, dtype=float)
+    longest = np.arange(float(max(size["grow"])))
+    spans = longest[:count]
     with common.cores(size["cores"]) as cores:
-        ours, peer = pia.attention_score(spec, h, spans), plain(h, spec.frequencies, spans)
-        common.agree("a(s)", ours, peer, 1e-9)
-        row = common.alternate(
-            f"{count:,} spans, numpy",
-            lambda: pia.attention_score(spec, h, spans),
-            lambda: plain(h, spec.frequencies, spans),
-            size["rounds"],
-        )
-        a = rng.standard_normal((size["product"], size["product"]))
-        peak = 2 * len(a) ** 3 / min(common.seconds(lambda: a @ a)[0] for _ in range(6))
+        ours = pia.attention_score(spec, h, spans)
+        rows, errors = [], {"ours": error(h, ours)}
+        for name, run, threads in (("torch", plain_torch, cores), ("numpy", plain, 1)):
+            peer = run(h, spec.frequencies, spans)
+            common.agree(f"a(s), {name}", ours, peer, 1e-9)
+            errors[name] = error(h, peer)
+            row = common.alternate(
+                name,
+                lambda: pia.attention_score(spec, h, spans),
+                lambda run=run: run(h, spec.frequencies, spans),
+                size["rounds"],
+                (cores, threads),
+            )
+            rows.append(row)
+        peak = common.matrix_rate(np, np.float64, size["products"])
         grows = common.growth(
             "the number of spans",
             1.0,
             size["grow"],
-            lambda n: pia.attention_score(spec, h, np.arange(n, dtype=float)),
+            lambda n: pia.attention_score(spec, h, longest[:n]),
+            common.REPEATS,
         )
         each = parts(spec, spans)
-    rate = 2 * count * DIM / row["ours_s"]
+    fastest = min(row["ours_range_s"][0] for row in rows)
+    rate = 2 * count * DIM / fastest
     most = 2 * grows["sizes"][-1] * DIM / grows["seconds"][-1]
     return {
         "question": f"a(s) at {count:,} integer spans, float64",
         "threads": cores,
-        "rows": [{**row, "headline": True}],
+        "rows": common.fastest_peer(rows),
         "growth": [grows],
         "numbers": {
-            "largest error, ours, as a share of sum |h|": error(h, ours),
-            "the same of numpy": error(h, peer),
+            **{
+                f"largest error as a share of sum |h|, {name}": value
+                for name, value in errors.items()
+            },
             "GFLOP/s, counting the operations of the sum itself": rate / 1e9,
             "share of the machine's matrix product": rate / peak,
             f"the same at {grows['sizes'][-1]:,} spans": most / peak,
-            **{f"share of our time: {name}": t / row["ours_s"] for name, t in each.items()},
+            **{f"share of our time: {name}": t / fastest for name, t in each.items()},
         },
     }
 
