@@ -50,7 +50,7 @@ def loss(record: Losses) -> Any:
         ax,
         xlabel="fine-tuning steps",
         ylabel=f"training loss (nats a token),\nmean of {SMOOTH} steps",
-        title=f"mean training loss of the {SMOOTH} steps to {end:.0f}, the same tokens for both: "
+        title=f"mean loss of the {SMOOTH} steps to {end:.0f}, same tokens: "
         f"{_said(last)} nats a token",
     )
     return frame.legend_below(ax, columns=3).figure
@@ -71,15 +71,16 @@ def reached(record: ReachTable) -> Any:
         ax,
         xlabel=f"fine-tuning steps, drawn side by side ({_grids(record)})",
         ylabel="k_max (tokens): 20% of keys recalled\nup to there (bars: 95% interval)",
-        title=f"95% intervals of k_max after {step:.0f} steps: {_said(last)}",
+        title=f"95% intervals after {step:.0f} steps: {_said(last)}",
     )
     _levels(ax, record)
     return frame.legend_below(ax, columns=3).figure
 
 
 def _intervals(rows: ReachTable) -> list[str]:
-    """Return the interval of each seed, in words."""
-    return [f"{low:.0f} to {high:.0f}" for low, high in zip(rows.low, rows.high, strict=True)]
+    """Return the interval of each seed, in words; one where they are alike."""
+    ends = (f"{low:.0f}–{high:.0f}" for low, high in zip(rows.low, rows.high, strict=True))
+    return list(dict.fromkeys(ends))
 
 
 def _grids(record: ReachTable) -> str:

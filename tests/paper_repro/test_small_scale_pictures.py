@@ -126,10 +126,8 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     (bars,) = ax.containers[2].lines[2]
     low, high = bars.get_segments()[-1][:, 1]
     assert (low, high) == (L, made["reach"].where(scheme="default", step=400.0).high[0])
-    said, lost = (f"{a} to {b} and {a} to {b}" for a, b in ((4 * L, 4 * L), (L, 18432)))
-    assert ax.get_title(loc="left") == (
-        f"95% intervals of k_max after 400 steps: PI {said}; FT {lost}"
-    )
+    said, lost = (f"{a}–{b}" for a, b in ((4 * L, 4 * L), (L, 18432)))
+    assert ax.get_title(loc="left") == (f"95% intervals after 400 steps: PI {said}; FT {lost}")
     assert "95% interval" in ax.get_ylabel()
     grid = f"{len(GRID)} distances of 5 keys"
     assert ax.get_xlabel() == f"fine-tuning steps, drawn side by side ({grid})"
@@ -171,7 +169,7 @@ def test_the_losses_that_are_named_are_of_equal_training():
     )
     (ax,) = drawn.loss(record).axes
     title = ax.get_title(loc="left")
-    assert "of the 50 steps to 60," in title
+    assert "mean loss of the 50 steps to 60, same tokens" in title
     assert title.endswith(": PI 3.55; FT 3.55 nats a token")  # 11 to 60, of either
     assert line(ax, 0).get_xydata()[-1].tolist() == [100.0, pytest.approx(7.55)]
 
