@@ -250,7 +250,7 @@ def _tuned(folder: Path) -> Finding:
     def digit(scheme: str) -> str:
         return told("finetune_x4_passkeys", "nats", 2, scheme, k=float(target))
 
-    apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (two numbers: one of each)"
+    apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (two numbers: one each)"
     return Finding(
         name="tuned",
         title="What a fine-tune shows.",
