@@ -250,7 +250,15 @@ def _tuned(folder: Path) -> Finding:
     def digit(scheme: str) -> str:
         return told("finetune_x4_passkeys", "nats", 2, scheme, k=float(target))
 
-    apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (two numbers: one each)"
+    def mean(scheme: str, step: int) -> str:
+        at: dict[str, Any] = {"scheme": scheme, "step": float(step), "reach": float(target)}
+        found = [
+            rows("finetune_x4_gaps", folder, **at, seed=seed, text="play")["nats"][0]
+            for seed in seeds
+        ]
+        return f"{sum(found) / len(found):.2f}"
+
+    apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (nats are their means)"
     return Finding(
         name="tuned",
         title="What a fine-tune shows.",
@@ -261,15 +269,17 @@ def _tuned(folder: Path) -> Finding:
             f"and up to {told('finetune_x4_reach', 'k_max', 0, 'default')} after direct "
             "fine-tuning (FT); most training sequences practise finding a code, in other words. At "
             "the far end a held-out play costs "
-            f"{nats('linear', last, target)} nats a token under PI (the mean of −ln p of the right "
-            f"token) and {nats('default', last, target)} after FT; the model as it is: "
-            f"{nats('default', 0, target)}."
+            f"{mean('linear', last)} nats a token under PI (the mean of −ln p of the right "
+            f"token) and {mean('default', last)} after FT; the model as it is: "
+            f"{mean('default', 0)}."
         ),
         more=(
             f"A step reads {losses['batch_tokens']} tokens. At distance {target} a digit of the "
             f"key costs {digit('linear')} nats under PI, {digit('default')} after FT.",
             f"95% intervals of the distance up to which keys are recalled: PI {interval('linear')},"
             f" FT {interval('default')}.",
+            f"Seed by seed: at {target} the play costs {nats('linear', last, target)} nats a token "
+            f"under PI and {nats('default', last, target)} after FT.",
             f"Inside the window, at {_NEAR} tokens without a gap, the play costs "
             f"{nats('linear', last, _NEAR)} nats a token under PI, {nats('default', last, _NEAR)} "
             f"after FT and {nats('default', 0, _NEAR)} before: either training costs there, PI "
