@@ -320,9 +320,12 @@ def scripts(copy, bodies, *arguments):
         (folder / f"{name}.py").write_text(f"{title!r}\n{body}\n")
         if name not in ("abel_sum", "worst_case"):
             (folder / f"{name}.json").unlink(missing_ok=True)
-    command = [sys.executable, str(folder / "page.py"), *arguments]
+    # What runs in the background of a shell ignores Ctrl-C, and so would all that it starts.
+    command = ["env", "--default-signal=INT", sys.executable, str(folder / "page.py"), *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=300
+    )
 
 
 def test_a_script_that_fails_loses_nothing_of_the_others(load, copy):

@@ -346,10 +346,10 @@ FAULTS = {
         "self.limit - bare.key_at - answer",
         "evaluation/test_passkeys.py",
     ),
-    "the prior of k_max left out": (
+    "one success too few for the low end of k_max": (
         "evaluation/reach.py",
-        "betainc(seen + 0.5, trials - seen + 0.5, RULE)",
-        "betainc(seen + 1.0, trials - seen + 1.0, RULE)",
+        "binom.sf(count - 1, trials, RULE)",
+        "binom.sf(count, trials, RULE)",
         "evaluation/test_reach.py",
     ),
     "prompt longer than k": (
