@@ -230,19 +230,20 @@ def _tuned(folder: Path) -> Finding:
     target = int(reach["factor"][0]) * window
     seeds = _both(reach, last)
 
+    def read(stem: str, column: str, scheme: str, step: int = last, **at: Any) -> list[float]:
+        """Return the number of each seed."""
+        at |= {"scheme": scheme, "step": float(step)}
+        return [float(rows(stem, folder, **at, seed=seed)[column][0]) for seed in seeds]
+
     def told(stem: str, column: str, digits: int, scheme: str, step: int = last, **at: Any) -> str:
         """Return a number of each seed, one where they are alike."""
-        found = [
-            rows(stem, folder, scheme=scheme, step=float(step), seed=seed, **at) for seed in seeds
-        ]
-        values = (f"{read[column][0]:.{digits}f}" for read in found)
+        values = (f"{value:.{digits}f}" for value in read(stem, column, scheme, step, **at))
         return " and ".join(dict.fromkeys(values))
 
     def interval(scheme: str) -> str:
-        at: dict[str, Any] = {"scheme": scheme, "step": float(last)}
-        found = [rows("finetune_x4_reach", folder, **at, seed=seed) for seed in seeds]
-        ends = (f"{read['low'][0]:.0f} to {read['high'][0]:.0f}" for read in found)
-        return " and ".join(dict.fromkeys(ends))
+        ends = (read("finetune_x4_reach", end, scheme) for end in ("low", "high"))
+        pairs = (f"{low:.0f} to {high:.0f}" for low, high in zip(*ends, strict=True))
+        return " and ".join(dict.fromkeys(pairs))
 
     def nats(scheme: str, step: int, reach: int, text: str = "play") -> str:
         return told("finetune_x4_gaps", "nats", 2, scheme, step, reach=float(reach), text=text)
@@ -251,12 +252,8 @@ def _tuned(folder: Path) -> Finding:
         return told("finetune_x4_passkeys", "nats", 2, scheme, k=float(target))
 
     def mean(scheme: str, step: int) -> str:
-        at: dict[str, Any] = {"scheme": scheme, "step": float(step), "reach": float(target)}
-        found = [
-            rows("finetune_x4_gaps", folder, **at, seed=seed, text="play")["nats"][0]
-            for seed in seeds
-        ]
-        return f"{sum(found) / len(found):.2f}"
+        at: dict[str, Any] = {"reach": float(target), "text": "play"}
+        return f"{np.mean(read('finetune_x4_gaps', 'nats', scheme, step, **at)):.2f}"
 
     apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (nats are their means)"
     return Finding(
