@@ -15,6 +15,7 @@ import numpy as np
 
 from paper_repro import committed
 from paper_repro.facts import at_least, at_most, one, rows
+from paper_repro.small_scale import rules
 
 LLAMA = "[LLaMA](https://arxiv.org/abs/2302.13971)"
 _NEAR = 1024  # tokens of the text without a gap
@@ -38,7 +39,7 @@ class Finding:
 def steps(folder: Path) -> int:
     """Return the last step of the fine-tune at which both PI and FT were read."""
     reach = rows("finetune_x4_reach", folder)
-    return int(max(step for step in reach["step"] if _both(reach, step)))
+    return int(max(of[-1] for of in _read(reach).values()))
 
 
 def _false(folder: Path) -> Finding:
@@ -228,7 +229,7 @@ def _tuned(folder: Path) -> Finding:
     reach = rows("finetune_x4_reach", folder)
     last, window = steps(folder), int(losses["window"])
     target = int(reach["factor"][0]) * window
-    seeds = _both(reach, last)
+    seeds = [seed for seed, of in _read(reach).items() if last in of]
 
     def read(stem: str, column: str, scheme: str, step: int = last, **at: Any) -> list[float]:
         """Return the number of each seed."""
@@ -296,11 +297,10 @@ def _tuned(folder: Path) -> Finding:
     )
 
 
-def _both(reach: dict[str, Any], last: float) -> list[float]:
-    """Return the seeds of which both PI and FT were read at a step."""
-    read = set(zip(reach["scheme"], reach["seed"].tolist(), reach["step"].tolist(), strict=True))
-    seeds = sorted({seed for _, seed, step in read if step == last})
-    return [s for s in seeds if {("linear", s, last), ("default", s, last)} <= read]
+def _read(reach: dict[str, Any]) -> dict[float, list[float]]:
+    """Return seed -> the steps at which both PI and FT were read."""
+    columns = (reach["scheme"], reach["seed"].tolist(), reach["step"].tolist())
+    return rules.shared(zip(*columns, strict=True))
 
 
 MAKERS = {"false": _false, "true": _true, "worst": _worst, "heads": _heads, "tuned": _tuned}

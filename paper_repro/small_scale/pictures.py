@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from paper_repro.small_scale import rules
 from paper_repro.small_scale.plan import BOTH, EDGE_SHARE, TIERS, recipe
 from paper_repro.small_scale.tables import (
     GapTable,
@@ -26,34 +27,45 @@ from pianalysis.pictures import frame, marks, style
 
 _LOOKS = {scheme: index for index, scheme in enumerate(NAMES)}
 _SEEDS = ("-", "--")
-SMOOTH = 50  # steps
-_BESIDE = 0.005  # of the axis: intervals at the same step stand beside each other
+BLOCK = 100  # steps
+_BESIDE = 0.014  # of the axis: intervals at the same step stand beside each other
 _APART = 0.06
 
 
 def loss(record: Losses) -> Any:
-    """Draw the training loss against steps, each a mean over the steps before it."""
-    _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
+    """Draw by how much the training loss differs from FT's on the same tokens; paired errors.
+
+    Without FT there is nothing to draw: None.
+    """
     series = {of: record.where(scheme=of[0], seed=of[1]) for of in _series(record)}
-    # Equal training: other schemes are trained for less, and drawn only.
     end = min(rows.step.max() for (scheme, _), rows in series.items() if scheme in BOTH)
-    last: dict[str, list[str]] = {}
+    _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
+    said: dict[str, list[str]] = {}
     for (scheme, seed), rows in series.items():
-        width = min(SMOOTH, rows.loss.size)
-        mean = np.convolve(rows.loss, np.ones(width) / width, mode="valid")
-        steps = rows.step[width - 1 :]
-        _line(ax, steps, mean, scheme, seed, None)
-        if scheme in BOTH:
-            values = (f"{value:.2f}" for value in mean[steps == end])
-            last.setdefault(NAMES[scheme], []).extend(values)
+        beside = series.get(("default", seed))
+        if scheme == "default" or beside is None:
+            continue
+        size = min(rows.loss.size, beside.loss.size)
+        apart = rows.loss[:size] - beside.loss[:size]
+        parts = apart[: size - size % BLOCK].reshape(-1, BLOCK)
+        steps = BLOCK * (1.0 + np.arange(len(parts)))
+        moved = _BESIDE * (2 * _LOOKS[scheme] + seed) * end
+        error = parts.std(-1, ddof=1) / math.sqrt(BLOCK)
+        _line(ax, steps + moved, parts.mean(-1), scheme, seed, error)
+        if scheme in BOTH:  # others are trained for less, and drawn only
+            late = apart[int(end / 2.0) : int(end)]
+            far = f"{late.mean():+.3f} ± {late.std(ddof=1) / math.sqrt(late.size):.3f}"
+            said.setdefault(NAMES[scheme], []).append(far.replace("-", "−"))
+    if not ax.containers:
+        return None
+    marks.level(0.0, "direct fine-tuning (FT)", ax=ax)
     frame.finish(
         ax,
-        xlabel="fine-tuning steps",
-        ylabel=f"training loss (nats a token),\nmean of {SMOOTH} steps",
-        title=f"mean loss of the {SMOOTH} steps to {end:.0f}, same tokens: "
-        f"{_said(last)} nats a token",
+        xlabel=f"fine-tuning steps (each point: the {BLOCK} steps up to it)",
+        ylabel="training loss less FT's on the same\ntokens (nats a token; bars: 1 s. e.)",
+        title=f"steps {end / 2:.0f} to {end:.0f}, less FT: {_said(said)} nats a token",
     )
-    return frame.legend_below(ax, columns=3).figure
+    return frame.legend_below(ax, columns=2).figure
 
 
 def reached(record: ReachTable) -> Any:
@@ -64,17 +76,17 @@ def reached(record: ReachTable) -> Any:
         rows = record.where(scheme=scheme, seed=seed)
         below, above = rows.k_max - rows.low, rows.high - rows.k_max
         error = np.maximum(np.stack([below, above]), 0.0)  # the seen value may lie outside
-        beside = _BESIDE * (2 * _LOOKS[scheme] + seed) * record.step.max()
-        _line(ax, rows.step + beside, rows.k_max, scheme, seed, error)
+        moved = _BESIDE * (2 * _LOOKS[scheme] + seed) * record.step.max()
+        _line(ax, rows.step + moved, rows.k_max, scheme, seed, error)
     last = _by_method(record, step, _intervals)
     frame.finish(
         ax,
-        xlabel=f"fine-tuning steps, drawn side by side ({_grids(record)})",
+        xlabel=f"fine-tuning steps, points of one step side by side ({_grids(record)})",
         ylabel="k_max (tokens): 20% of keys recalled\nup to there (bars: 95% interval)",
         title=f"95% intervals after {step:.0f} steps: {_said(last)}",
     )
     _levels(ax, record)
-    return frame.legend_below(ax, columns=3).figure
+    return frame.legend_below(ax, columns=2).figure
 
 
 def _intervals(rows: ReachTable) -> list[str]:
@@ -93,8 +105,9 @@ def _grids(record: ReachTable) -> str:
         )
     ):
         at.setdefault((grid[0], grid[1]), step)
-    first, *others = ((f"{d:.0f} distances of {t:.0f} keys", step) for (d, t), step in at.items())
-    return "; ".join([first[0], *(f"from {step:.0f} on {grid}" for grid, step in others)])
+    first, *others = at
+    said = f"{first[0]:.0f} distances of {first[1]:.0f} keys"
+    return "; ".join([said, *(f"from {at[d, t]:.0f} on {d:.0f} of {t:.0f}" for d, t in others)])
 
 
 def digits(record: PasskeyTable) -> Any:
@@ -105,11 +118,12 @@ def digits(record: PasskeyTable) -> Any:
         rows = record.where(scheme=scheme, seed=seed, step=step)
         _line(ax, rows.k, rows.nats, scheme, seed, rows.standard_error)
 
-    def ranges(of: Any) -> list[str]:
-        parts = of.k <= of.window, 4 * of.k > 3 * of.factor * of.window
-        return [f"{of.nats[part].mean():.2f}" for part in parts]
+    def beyond(of: Any) -> list[str]:
+        far = 4 * of.k > 3 * of.factor * of.window
+        seeds = np.unique(of.seed[far]).tolist()
+        return [f"{of.nats[far & (of.seed == seed)].mean():.2f}" for seed in seeds]
 
-    far = _by_method(record, step, ranges)
+    far = _by_method(record, step, beyond)
     guessed = math.log(10.0)
     with style.applied():
         ax.axhline(guessed, color=style.GREY, linestyle=":", linewidth=0.8)
@@ -119,10 +133,10 @@ def digits(record: PasskeyTable) -> Any:
         ax,
         xlabel="k: distance from the key to the question (tokens)",
         ylabel="nats a digit of the key\n(bars: 1 standard error)",
-        title=f"mean nats a digit up to L and beyond 3/4 L', {step:.0f} steps: {_said(far)}",
+        title=f"beyond 3/4 L', {step:.0f} steps: {_said(far)} nats a digit (means)",
     )
     _marks(ax, record)
-    return frame.legend_below(ax, columns=3).figure
+    return frame.legend_below(ax, columns=2).figure
 
 
 def gaps(record: GapTable) -> Any:
@@ -131,16 +145,17 @@ def gaps(record: GapTable) -> Any:
     kinds = list(dict.fromkeys(record.text))
     figure, axes = frame.new_figure(1, len(kinds), width=style.TEXT_WIDTH, height=3.2)
     for ax, kind in zip(np.atleast_1d(axes), kinds, strict=True):
-        far: dict[str, list[str]] = {}
+        far: dict[str, list[float]] = {}  # of all seeds
         for scheme, seed in _series(record, step):
             rows = record.where(scheme=scheme, seed=seed, step=step, text=kind)
             _line(ax, rows.reach, rows.nats, scheme, seed, rows.standard_error)
-            far.setdefault(NAMES[scheme], []).append(f"{rows.nats[-1]:.2f}")
+            far.setdefault(NAMES[scheme], []).extend(rows.nats[rows.reach > record.window])
         frame.finish(
             ax,
             xlabel="last token behind the gap (position)",
             ylabel=f"loss of held-out text, {step:.0f} steps\n(nats a token; bars: 1 s. e.)",
-            title=f"{kind}, at L': {_said(far)}",
+            title=f"{kind}, beyond L: "
+            + ", ".join(f"{name} {min(of):.2f}–{max(of):.2f}" for name, of in far.items()),
         )
         _marks(ax, record)
     return frame.shared_legend(figure, rows=2)
@@ -186,16 +201,17 @@ def ratios(record: HeadTable) -> Any:
     """Draw the largest deviation over each bound, sampled, and over the printed one, searched."""
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     names = [*FORMS, "paper, searched"]
-    found = []
-    for scheme, factor in dict.fromkeys(zip(record.scheme, record.factor.tolist(), strict=True)):
+    cases = sorted(set(zip(record.factor.tolist(), record.scheme, strict=True)), reverse=True)
+    found, after = [], {}
+    for rank, (factor, scheme) in enumerate(cases):
         case = record.where(scheme=scheme, factor=factor)
         for at, fill in {0.0: "none", case.step.max(): None}.items():
             rows = case.where(step=at)
             value = dict(zip(rows.quantity, rows.value.tolist(), strict=True))
             shown = [*(value[f"{form}_ratio"] for form in FORMS), value["found_ratio"]]
             found.append(shown[-1])
-            look: dict[str, Any] = marks.look(_LOOKS[scheme])
-            look |= {"linestyle": "none", "alpha": 1.0 if factor == 4 else 0.6}
+            after[f"{NAMES[scheme]} x{factor:.0f}"] = shown[-1]  # that of the last step stays
+            look: dict[str, Any] = marks.look(rank) | {"linestyle": "none"}
             look |= {} if fill is None else {"markerfacecolor": fill}
             with style.applied():
                 label = f"{NAMES[scheme]} x{factor:.0f}, step {at:.0f}"
@@ -209,8 +225,9 @@ def ratios(record: HeadTable) -> Any:
         ax,
         xlabel="form of the bound (Eq. 5), over sampled pairs; last: largest found among all",
         ylabel="largest deviation / bound",
-        title=f"found by a search among all pairs: {min(found):.2f} to {max(found):.2f} times the "
-        "printed bound",
+        title="found by search at the last step: "
+        f"{', '.join(f'{name} {ratio:.2f}' for name, ratio in after.items())} times the printed "
+        "bound",
     )
     return frame.legend_below(ax, columns=2).figure
 
@@ -294,16 +311,17 @@ PICTURES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _series(record: Any, step: float | None = None) -> Iterable[tuple[str, int]]:
+def _series(record: Any, step: float | None = None) -> list[tuple[str, int]]:
     """Return (scheme, seed) of one factor, of those read at a step: equal training only."""
     rows = record if step is None else record.where(step=step)
-    return dict.fromkeys(zip(rows.scheme, rows.seed.astype(int).tolist(), strict=True))
+    found = set(zip(rows.scheme, rows.seed.astype(int).tolist(), strict=True))
+    return sorted(found, key=lambda of: (_LOOKS[of[0]], of[1]))
 
 
 def _shared(record: Any) -> float:
-    """Return the last step at which PI and FT were read, as far as they were."""
-    read = [set(record.where(scheme=scheme).step.tolist()) for scheme in BOTH]
-    return float(max(set.intersection(*filter(None, read))))
+    """Return the last step at which PI and FT of one seed were read, of one alone its last."""
+    steps = rules.shared(zip(record.scheme, record.seed, record.step, strict=True))
+    return float(max((of[-1] for of in steps.values()), default=record.step.max()))
 
 
 def _by_method(record: Any, step: float, tell: Callable[[Any], list[str]]) -> dict[str, list[str]]:
@@ -317,13 +335,11 @@ def _said(by_method: Mapping[str, Sequence[str]]) -> str:
 
 
 def _line(ax: Any, x: Any, y: Any, scheme: str, seed: int, error: Any) -> None:
-    look: dict[str, Any] = marks.look(_LOOKS[scheme])
-    if error is None:
-        look["markevery"] = SMOOTH
+    look = marks.look(_LOOKS[scheme])
     label = f"{NAMES[scheme]}, seed {seed}"
     with style.applied():
         dash = _SEEDS[seed % 2]
-        ax.errorbar(x, y, yerr=error, label=label, linestyle=dash, capsize=2.0, **look)
+        ax.errorbar(x, y, yerr=error, label=label, linestyle=dash, capsize=3.5, **look)
 
 
 def _marks(ax: Any, record: Any) -> None:
@@ -342,8 +358,9 @@ def _levels(ax: Any, record: Any) -> None:
     """Mark L and L' on the y axis, both inside the picture."""
     target = record.factor[0] * record.window
     marks.level(record.window, f"L = {record.window}", ax=ax)
-    marks.level(target, f"L' = {target:.0f}", ax=ax)
+    marks.level(target, f"L' = {target:.0f}, the longest asked", ax=ax)
     left, right = ax.get_xlim()
     with style.applied():
+        ax.set_xticks(np.unique(record.step))
         ax.set_xlim(left, right + 0.15 * (right - left))  # the names stand clear of the bars
         ax.set_ylim(-0.03 * target, 1.08 * target)

@@ -24,9 +24,9 @@ numbers do not decide) or in part (then the text says which part), the numbers, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,7 @@ SURE = 2.0  # standard errors
 NEAR = 1.25  # of L
 
 Rows = Sequence[Mapping[str, Any]]
+_N = TypeVar("_N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,19 @@ def together(parts: Mapping[str, Finding]) -> Finding:
     return Finding(verdict, "; ".join(told))
 
 
+def shared(read: Iterable[tuple[str, _N, _N]]) -> dict[_N, list[_N]]:
+    """Return seed -> the steps, in order, at which PI and FT were both read.
+
+    ``read`` are (scheme, seed, step); only equal training is compared.
+    """
+    known = set(read)
+    steps: dict[_N, list[_N]] = {}
+    for scheme, seed, step in sorted(known):
+        if scheme == BOTH[0] and (BOTH[1], seed, step) in known:
+            steps.setdefault(seed, []).append(step)
+    return steps
+
+
 def table4(
     passkeys: Mapping[tuple[str, int, int], Rows], window: int, target: int
 ) -> dict[str, Finding | None]:
@@ -165,10 +179,7 @@ def table4(
     at the last reading with every seed. Steps count where both were read, seeds where they were
     read at the last of these. Returns statement -> finding, None where there is no such step.
     """
-    steps: dict[int, list[int]] = {}  # seed -> the steps at which both were read
-    for scheme, seed, step in sorted(passkeys):
-        if scheme == BOTH[0] and step and (BOTH[1], seed, step) in passkeys:
-            steps.setdefault(seed, []).append(step)
+    steps = shared(case for case in passkeys if case[-1])
     last = max((of[-1] for of in steps.values()), default=0)
 
     def judged(scheme: str, count: int, rule: Callable[[Rows], Finding]) -> Finding | None:

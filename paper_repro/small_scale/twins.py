@@ -173,7 +173,7 @@ TABLES: dict[str, Callable[[Evidence], Twin | None]] = {
 
 
 def text(table: Twin) -> list[str]:
-    """Return the table in the paper's layout, ours below: a line a model."""
+    """Return the table in the paper's layout, ours below: a line a model, uncertainty below it."""
     from tabulate import tabulate
 
     lines = [table.measure, ""]
@@ -182,15 +182,30 @@ def text(table: Twin) -> list[str]:
         places = list(zip(part.text, part.column, strict=True))
         heads = sorted(set(places), key=lambda place: (_TEXTS.index(place[0]), float(place[1])))
         models = list(zip(part.context_window, part.method, strict=True))
-        cells = dict(zip(zip(models, places, strict=True), part.value, strict=True))
+        shown_as = map(_cell, part.value, part.uncertainty)
+        cells = dict(zip(zip(models, places, strict=True), shown_as, strict=True))
         body = [
-            [*map(_whole, model), *(_whole(cells.get((model, head), "")) for head in heads)]
+            [*map(_whole, model), *(cells.get((model, head), "") for head in heads)]
             for model in dict.fromkeys(models)
         ]
         headers = ["window", "method", *(f"{kind}\n{_whole(at)}".strip() for kind, at in heads)]
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
-        lines += [source, *shown.splitlines(), ""]
+        lines += [source + _below(part.uncertainty), *shown.splitlines(), ""]
     return lines[:-1]
+
+
+def _cell(value: Any, uncertainty: Any) -> str:
+    """Return a value as printed, and below it the interval or the standard error."""
+    low, to, high = str(uncertainty).partition(" to ")
+    below = f"({low}–{high})" if to else f"± {low}" * bool(low)
+    return f"{_whole(value)}\n{below}".strip()
+
+
+def _below(uncertainties: Sequence[Any]) -> str:
+    """Return what stands below the values, in words; nothing where there is none."""
+    one = str(next(filter(None, uncertainties), ""))
+    kind = "in brackets its 95% interval" if " to " in one else "one standard error"
+    return f"; below each value {kind}" * bool(one)
 
 
 def _whole(cell: Any) -> str:

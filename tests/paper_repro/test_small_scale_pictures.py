@@ -130,7 +130,7 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     assert ax.get_title(loc="left") == (f"95% intervals after 400 steps: PI {said}; FT {lost}")
     assert "95% interval" in ax.get_ylabel()
     grid = f"{len(GRID)} distances of 5 keys"
-    assert ax.get_xlabel() == f"fine-tuning steps, drawn side by side ({grid})"
+    assert ax.get_xlabel() == f"fine-tuning steps, points of one step side by side ({grid})"
     levels = [x.get_ydata()[0] for x in ax.lines if len(set(x.get_ydata())) == 1]
     assert {L, 4 * L} <= set(levels)
     assert ax.get_ylim()[1] > 4 * L
@@ -148,30 +148,52 @@ def test_another_grid_of_distances_is_said(made):
     reach = made["reach"].where(factor=4.0, scheme="default", seed=0.0)
     finer = replace(reach, trials=np.where(reach.step == 400.0, 10.0, reach.trials))
     (ax,) = drawn.reached(finer).axes
-    said = f"{len(GRID)} distances of 5 keys; from 400 on {len(GRID)} distances of 10 keys"
-    assert ax.get_xlabel() == f"fine-tuning steps, drawn side by side ({said})"
+    said = f"{len(GRID)} distances of 5 keys; from 400 on {len(GRID)} of 10"
+    assert ax.get_xlabel() == f"fine-tuning steps, points of one step side by side ({said})"
 
 
-def test_the_losses_that_are_named_are_of_equal_training():
-    steps = {"linear": 100, "default": 60}
-    columns = {
-        "scheme": tuple(scheme for scheme, last in steps.items() for _ in range(last)),
-        "step": np.concatenate([np.arange(1.0, last + 1.0) for last in steps.values()]),
-    }
-    size = columns["step"].size
-    record = tables.Losses(
+def losses(**of):
+    """Return a record of (scheme, seed) -> losses, from step 1 on."""
+    cases = {tuple(name.split("_")): values for name, values in of.items()}
+    return tables.Losses(
         window=L,
         batch_tokens=256,
-        factor=np.full(size, 4.0),
-        seed=np.zeros(size),
-        loss=columns["step"] / 10.0,
-        **columns,
+        scheme=tuple(scheme for (scheme, _), values in cases.items() for _ in values),
+        factor=np.full(sum(map(len, cases.values())), 4.0),
+        seed=np.concatenate([np.full(len(v), float(seed)) for (_, seed), v in cases.items()]),
+        step=np.concatenate([np.arange(1.0, len(v) + 1.0) for v in cases.values()]),
+        loss=np.concatenate(list(cases.values())),
     )
-    (ax,) = drawn.loss(record).axes
+
+
+def test_losses_are_held_against_those_of_ft_on_the_same_tokens():
+    rng = np.random.default_rng(0)
+    tokens = [rng.normal(size=400) for _ in range(2)]  # differ far more than methods do
+    late = np.where(np.arange(400) < 200, 1.0, -0.2) + np.tile([0.1, -0.1], 200)
+    record = losses(
+        linear_0=tokens[0] + late,
+        default_0=tokens[0],
+        linear_1=(tokens[1] + 0.5)[:200],  # less training than FT had
+        default_1=tokens[1],
+        yarn_0=tokens[0][:100],
+    )
+    figure = drawn.loss(record)
+    (ax,) = figure.axes
+    assert labels(figure) == ["PI, seed 0", "PI, seed 1", "YaRN, seed 0"]
+    assert line(ax, 0).get_ydata().tolist() == pytest.approx([1.0, 1.0, -0.2, -0.2])
+    assert line(ax, 0).get_xdata().tolist() == [100.0, 200.0, 300.0, 400.0]
+    assert line(ax, 1).get_ydata().tolist() == pytest.approx([0.5, 0.5])
+    (bars,) = ax.containers[0].lines[2]
+    error = np.ptp(bars.get_segments()[0][:, 1]) / 2.0
+    assert error == pytest.approx(0.1 / np.sqrt(99), rel=1e-6)  # of late alone: tokens drop out
+    # Equal training: both seeds end at step 200, and its second half is told.
     title = ax.get_title(loc="left")
-    assert "mean loss of the 50 steps to 60, same tokens" in title
-    assert title.endswith(": PI 3.55; FT 3.55 nats a token")  # 11 to 60, of either
-    assert line(ax, 0).get_xydata()[-1].tolist() == [100.0, pytest.approx(7.55)]
+    assert title == ("steps 100 to 200, less FT: PI +1.000 ± 0.010 and +0.500 ± 0.000 nats a token")
+
+
+def test_losses_without_ft_are_not_drawn():
+    assert drawn.loss(losses(linear_0=np.ones(100))) is None
+    assert drawn.loss(losses(default_0=np.ones(100))) is None
 
 
 def test_digits_against_distance_of_equal_training_only(made):
@@ -183,7 +205,8 @@ def test_digits_against_distance_of_equal_training_only(made):
     (bars,) = ax.containers[0].lines[2]
     np.testing.assert_allclose(bars.get_segments()[0][:, 1], [0.05, 0.15])
     assert marked(ax) == [L, 4 * L]
-    assert ": PI 0.10 and 0.10; FT 0.10 and 3.50" in ax.get_title(loc="left")
+    title = ax.get_title(loc="left")
+    assert title.endswith("400 steps: PI 0.10 and 0.10; FT 3.00 and 4.00 nats a digit (means)")
     assert line(ax, 0).get_linestyle() != line(ax, 1).get_linestyle()
 
 
@@ -199,6 +222,7 @@ def test_text_behind_gaps_by_kind(made):
         assert marked(ax) == [L, 4 * L]
         assert len(ax.containers) == 4
         assert line(ax, 1).get_ydata().tolist() == pytest.approx([4.1] * 3)
+        assert ax.get_title(loc="left").endswith(", beyond L: PI 3.10–4.10, FT 3.10–4.10")
     assert "YaRN, seed 0" not in labels(figure)
 
 
@@ -218,7 +242,7 @@ def test_windows_are_compared_block_by_block(made):
         spans = [np.ptp(seg[:, 1]) for seg in ax.containers[1].lines[2][0].get_segments()]
         assert max(spans) < 1e-9  # blocks differ by far more than that, and it drops out
         assert marked(ax) == [L, 2 * L]
-    assert labels(figure) == ["no fine-tuning", "FT, 400 steps", "PI, 400 steps"]
+    assert labels(figure) == ["no fine-tuning", "PI, 400 steps", "FT, 400 steps"]
 
 
 def test_the_searched_ratio_stands_beside_the_sampled_ones(made):
@@ -226,6 +250,11 @@ def test_the_searched_ratio_stands_beside_the_sampled_ones(made):
     points = [x for x in ax.lines if len(x.get_xdata()) == 5]
     assert len(points) == 8  # PI and FT, x4 and x2, before and after
     assert points[0].get_ydata().tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.2])
+    assert ax.get_title(loc="left").startswith(
+        "found by search at the last step: PI x4 1.20, FT x4 1.20, PI x2 1.20, FT x2 1.20 times"
+    )
+    looks = {(x.get_marker(), x.get_markerfacecolor() == "none") for x in points}
+    assert len(looks) == 8  # told apart without colour
     assert ax.get_xticklabels()[-1].get_text() == "paper, searched"
     assert ax.get_ylim()[1] > 1.2
 

@@ -110,7 +110,13 @@ def test_tables_hold_the_papers_cells_and_ours():
     assert third[here, "16384", "FT", "source", "0"] == value
     assert first[here, "16384", "PI", "play", "16384"] == third[here, "16384", "PI", "play", "1000"]
     assert third[paper, "16384", "PI", "play", "0"] == "112.13"
-    assert "source" in "\n".join(twins.text(twins.table1(seen)))
+    shown = twins.text(twins.table1(seen))
+    assert "source" in "\n".join(shown)
+    assert [line.split("; ")[1:] for line in shown if " L = " in line] == [
+        [],
+        ["below each value one standard error"],
+    ]
+    assert sum("±" in line for line in shown) == 3  # a line a model of ours
     assert list(dict.fromkeys(twins.table1(seen).where(source=here).method)) == ["None", "FT", "PI"]
 
 
