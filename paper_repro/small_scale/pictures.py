@@ -61,9 +61,9 @@ def loss(record: Losses) -> Any:
     marks.level(0.0, "direct fine-tuning (FT)", ax=ax)
     frame.finish(
         ax,
-        xlabel=f"fine-tuning steps (each point: the {BLOCK} steps up to it)",
+        xlabel=f"fine-tuning steps (each point: the {BLOCK} steps up to it; seeds side by side)",
         ylabel="training loss less FT's on the same\ntokens (nats a token; bars: 1 s. e.)",
-        title=f"steps {end / 2:.0f} to {end:.0f}, less FT: {_said(said)} nats a token",
+        title=f"steps {int(end / 2) + 1} to {end:.0f}, less FT: {_said(said)} nats a token",
     )
     return frame.legend_below(ax, columns=2).figure
 
@@ -83,16 +83,16 @@ def reached(record: ReachTable) -> Any:
         ax,
         xlabel=f"fine-tuning steps, points of one step side by side ({_grids(record)})",
         ylabel="k_max (tokens): 20% of keys recalled\nup to there (bars: 95% interval)",
-        title=f"95% intervals after {step:.0f} steps: {_said(last)}",
+        title=f"after {step:.0f} steps (95% interval of each seed): {_said(last)}",
     )
     _levels(ax, record)
     return frame.legend_below(ax, columns=2).figure
 
 
 def _intervals(rows: ReachTable) -> list[str]:
-    """Return the interval of each seed, in words; one where they are alike."""
-    ends = (f"{low:.0f}–{high:.0f}" for low, high in zip(rows.low, rows.high, strict=True))
-    return list(dict.fromkeys(ends))
+    """Return k_max and its interval of each seed, in words; one where they are alike."""
+    seeds = zip(rows.k_max, rows.low, rows.high, strict=True)
+    return list(dict.fromkeys(f"{at:.0f} ({low:.0f}–{high:.0f})" for at, low, high in seeds))
 
 
 def _grids(record: ReachTable) -> str:
@@ -127,13 +127,13 @@ def digits(record: PasskeyTable) -> Any:
     guessed = math.log(10.0)
     with style.applied():
         ax.axhline(guessed, color=style.GREY, linestyle=":", linewidth=0.8)
-        ax.annotate("a digit guessed", (300.0, guessed), va="bottom", fontsize=7)
+        ax.annotate("a digit guessed: ln 10", (300.0, guessed), va="bottom", fontsize=7)
         ax.set_ylim(top=max(1.15 * guessed, ax.get_ylim()[1]))
     frame.finish(
         ax,
         xlabel="k: distance from the key to the question (tokens)",
         ylabel="nats a digit of the key\n(bars: 1 standard error)",
-        title=f"beyond 3/4 L', {step:.0f} steps: {_said(far)} nats a digit (means)",
+        title=f"last quarter up to L', {step:.0f} steps: {_said(far)} nats a digit (means)",
     )
     _marks(ax, record)
     return frame.legend_below(ax, columns=2).figure
@@ -285,7 +285,7 @@ def coverage(record: Coverage) -> Any:
     figure, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     marks.curves(
         record.distance.tolist(),
-        {"uniform gaps": record.uniform, "stratified, and some at L'": record.stratified},
+        {"uniform gaps": record.uniform, "as trained: stratified, some at L'": record.stratified},
         ax=ax,
         xlabel="distance (tokens)",
         ylabel=f"share of {record.count} sequences\nthat hold it",
@@ -364,3 +364,4 @@ def _levels(ax: Any, record: Any) -> None:
         ax.set_xticks(np.unique(record.step))
         ax.set_xlim(left, right + 0.15 * (right - left))  # the names stand clear of the bars
         ax.set_ylim(-0.03 * target, 1.08 * target)
+        ax.set_yticks(np.arange(0.0, target + 1.0, target / 4.0))

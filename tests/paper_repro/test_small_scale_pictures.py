@@ -126,8 +126,11 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     (bars,) = ax.containers[2].lines[2]
     low, high = bars.get_segments()[-1][:, 1]
     assert (low, high) == (L, made["reach"].where(scheme="default", step=400.0).high[0])
-    said, lost = (f"{a}–{b}" for a, b in ((4 * L, 4 * L), (L, 18432)))
-    assert ax.get_title(loc="left") == (f"95% intervals after 400 steps: PI {said}; FT {lost}")
+    said, lost = f"{4 * L} ({4 * L}–{4 * L})", f"10240 ({L}–18432)"
+    assert ax.get_title(loc="left") == (
+        f"after 400 steps (95% interval of each seed): PI {said}; FT {lost}"
+    )
+    assert {L, 4 * L} <= set(ax.get_yticks())
     assert "95% interval" in ax.get_ylabel()
     grid = f"{len(GRID)} distances of 5 keys"
     assert ax.get_xlabel() == f"fine-tuning steps, points of one step side by side ({grid})"
@@ -188,7 +191,7 @@ def test_losses_are_held_against_those_of_ft_on_the_same_tokens():
     assert error == pytest.approx(0.1 / np.sqrt(99), rel=1e-6)  # of late alone: tokens drop out
     # Equal training: both seeds end at step 200, and its second half is told.
     title = ax.get_title(loc="left")
-    assert title == ("steps 100 to 200, less FT: PI +1.000 ± 0.010 and +0.500 ± 0.000 nats a token")
+    assert title == ("steps 101 to 200, less FT: PI +1.000 ± 0.010 and +0.500 ± 0.000 nats a token")
 
 
 def test_losses_without_ft_are_not_drawn():
