@@ -1,7 +1,7 @@
 """The experiment's machinery on a tiny model: training in parts, readings kept, a stopped run."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import tiny
@@ -34,23 +34,64 @@ LONG = Tier(
     gap_text=128,
     heads_text=16,
 )
+CASE = LONG.cases[0].label
 SHORT = replace(LONG, read_at=(0, 2), cases=(Case("linear", 2, 0, 2),))
 
 
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    """The experiment on a Llama of two layers that has a window of 1024 bytes."""
-    folder = tmp_path / "model"
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A Llama of two layers that has a window of 1024 bytes."""
+    folder = tmp_path_factory.mktemp("model")
     tiny.llama(max_position_embeddings=1024).save_pretrained(folder)
     tiny.letters().save_pretrained(folder)
-    monkeypatch.setattr(run, "MODEL", str(folder))
-    monkeypatch.setattr(plan, "preset", lambda _: pia.RopeSpec(16, 10_000.0, 1024))
-    monkeypatch.setattr(plan, "STEPS", 6)
-    monkeypatch.setattr(run, "mixed_corpus", lambda t: pack(t, [TEXT, SOURCE]))
-    monkeypatch.setattr(protocol, "texts", lambda: {"play": TEXT, "source": SOURCE})
-    monkeypatch.setitem(plan.TIERS, "full", LONG)
-    monkeypatch.setitem(plan.TIERS, "cpu", SHORT)
+    return folder
+
+
+def shrink(patch, model):
+    """Make the experiment one of a few steps of a small model."""
+    patch.setattr(run, "MODEL", str(model))
+    patch.setattr(plan, "preset", lambda _: pia.RopeSpec(16, 10_000.0, 1024))
+    patch.setattr(plan, "STEPS", 6)
+    patch.setattr(run, "mixed_corpus", lambda t: pack(t, [TEXT, SOURCE]))
+    patch.setattr(protocol, "texts", lambda: {"play": TEXT, "source": SOURCE})
+    patch.setitem(plan.TIERS, "full", LONG)
+    patch.setitem(plan.TIERS, "cpu", SHORT)
+
+
+@pytest.fixture
+def small(model, tmp_path, monkeypatch):
+    """The small experiment, and a folder for it."""
+    shrink(monkeypatch, model)
     return tmp_path / "work"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of a tier that nothing disturbed: its rows, its files, what it said."""
+
+    rows: dict
+    files: dict
+    said: list
+
+
+def finished(tier, model, folder):
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch, model)
+        rows = whole_run(tier, folder, say=said.append)
+    return Finished(rows, files(folder), said)
+
+
+@pytest.fixture(scope="module")
+def long(model, tmp_path_factory):
+    """Tier full, run once for all tests."""
+    return finished("full", model, tmp_path_factory.mktemp("long"))
+
+
+@pytest.fixture(scope="module")
+def short(model, tmp_path_factory):
+    """Tier cpu, run once for all tests."""
+    return finished("cpu", model, tmp_path_factory.mktemp("short"))
 
 
 def plain(rows):
@@ -67,9 +108,8 @@ def files(folder):
     return {path.name: path.read_bytes() for path in (folder / "readings").iterdir()}
 
 
-def test_every_case_is_read_at_its_steps(small):
-    said = []
-    found = plain(whole_run("full", small, say=said.append))
+def test_every_case_is_read_at_its_steps(long):
+    found, said = plain(long.rows), long.said
     pi, ft = (case.label for case in LONG.cases)
     kinds = {(step, reading.kind) for label, step, reading in found if label == ft}
     assert kinds == {(s, k) for s in (0, 2, 4) for k in ("passkeys", "gaps")} | {
@@ -103,7 +143,7 @@ def test_every_case_is_read_at_its_steps(small):
     assert said[0].startswith(f"{pi}: trained to step 2 in ")
 
 
-def test_what_a_short_tier_made_is_the_first_part_of_the_long_one(small, tmp_path, monkeypatch):
+def test_what_a_short_tier_made_is_the_first_part_of_the_long_one(small, long, monkeypatch):
     monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=LONG.cases[:1]))
     whole_run("cpu", small)
     kept = files(small)
@@ -112,12 +152,11 @@ def test_what_a_short_tier_made_is_the_first_part_of_the_long_one(small, tmp_pat
         run, "finetune", lambda *a, **o: trained.append(o["until"]) or train(*a, **o)
     )
     resumed = plain(whole_run("full", small))
-    alone = plain(whole_run("full", tmp_path / "alone"))
-    assert resumed == alone
+    assert resumed == {at: rows for at, rows in plain(long.rows).items() if at[0] == CASE}
     same = {name: body for name, body in files(small).items() if name in kept}
     assert same == kept
     # PI: its heads and windows of step 0 are new, and that step's weights were gone.
-    assert trained[:4] == [2, 4, 2, 4]
+    assert trained == [2, 4]
 
 
 def test_a_case_goes_on_from_the_last_step_of_the_short_tier(small, monkeypatch):
@@ -140,9 +179,8 @@ def test_a_case_goes_on_from_the_last_step_of_the_short_tier(small, monkeypatch)
     assert files(small).items() >= kept.items()
 
 
-def test_a_stopped_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypatch):
-    monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=(Case("linear", 2, 0, 4),)))
-    whole_run("full", small)
+def test_a_stopped_run_goes_on_to_the_same_bytes(small, long, monkeypatch):
+    monkeypatch.setitem(plan.TIERS, "full", replace(LONG, cases=LONG.cases[1:]))
     calls, reading, stops = [], protocol.Reader.read, [1, 3, 6]
 
     def stopped(reader, asked):
@@ -152,31 +190,29 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypatch):
         return reading(reader, asked)
 
     monkeypatch.setattr(protocol.Reader, "read", stopped)
-    again = tmp_path / "again"
     while stops:
         with pytest.raises(KeyboardInterrupt):
-            whole_run("full", again)
+            whole_run("full", small)
         del stops[0]
-    whole_run("full", again)
-    assert files(again) == files(small)
+    whole_run("full", small)
+    of_the_case = {name: body for name, body in long.files.items() if name.startswith("default")}
+    assert files(small) == of_the_case
     done = len(calls)
     assert done == 6 + 3  # gaps and passkeys at three steps, and what was stopped
-    whole_run("full", again)
+    whole_run("full", small)
     assert len(calls) == done  # nothing is read twice
 
 
-def test_cases_run_one_by_one_are_the_same_bytes(small, tmp_path):
-    apart = tmp_path / "one by one"
+def test_cases_run_one_by_one_are_the_same_bytes(small, long):
     for case in reversed(LONG.cases):
-        read = whole_run("full", apart, case=case.label)
+        read = whole_run("full", small, case=case.label)
         assert {of.label for of, _, _ in read} == {case.label}
-    whole_run("full", small)
-    assert files(apart) == files(small)
+    assert files(small) == long.files
     with pytest.raises(ValueError, match=r"case must be one of .*default x2 seed 0.*got 'yarn'"):
         whole_run("full", small, case="yarn")
 
 
-def test_two_runs_do_not_take_the_same_case(small, tmp_path, monkeypatch):
+def test_two_runs_do_not_take_the_same_case(small, long, monkeypatch):
     """The other's checkpoints would be removed where this one needs an earlier step."""
     first, second = (case.label for case in LONG.cases)
     train = run.train
@@ -190,13 +226,13 @@ def test_two_runs_do_not_take_the_same_case(small, tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "train", beside)
     whole_run("full", small, case=first)
-    whole_run("full", tmp_path / "alone")
-    assert files(small) == files(tmp_path / "alone")
+    assert files(small) == long.files
 
 
-def test_a_reading_of_something_else_or_cut_short_is_taken_again(small):
+def test_a_reading_of_something_else_or_cut_short_is_taken_again(small, short):
     whole_run("cpu", small)
     whole = files(small)
+    assert whole == short.files
     path = small / "readings" / "linear-x2-seed-0-0002-gaps.json"
     for broken in (path.read_text()[:-30], path.read_text().replace('"seed": 0', '"seed": 1')):
         path.write_text(broken)
@@ -296,9 +332,10 @@ def test_the_gpu_tier_says_what_it_lacks(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [None, "a loss", "a likelihood", "the gaps", "the text read"])
-def test_the_first_steps_of_a_tier_are_replayed(small, monkeypatch, fault):
-    read = whole_run("cpu", small)
-    made = {kind: dict(t.columns()) for kind, t in tables.tables(read, SHORT, window=1024).items()}
+@pytest.mark.usefixtures("small")
+def test_the_first_steps_of_a_tier_are_replayed(short, monkeypatch, fault):
+    read = tables.tables(short.rows, SHORT, window=1024)
+    made = {kind: dict(table.columns()) for kind, table in read.items()}
     if fault in ("a loss", "a likelihood"):
         kind, column = ("loss", "loss") if fault == "a loss" else ("gaps", "nats")
         made[kind][column] = [made[kind][column][0] * 1.001, *made[kind][column][1:]]
