@@ -30,6 +30,7 @@ _SEEDS = ("-", "--")
 BLOCK = 100  # steps
 _BESIDE = 0.014  # of the axis: intervals at the same step stand beside each other
 _APART = 0.06
+_LINEAR = 0.1  # nats a token: the scale of changes is logarithmic above
 
 
 def loss(record: Losses) -> Any:
@@ -174,7 +175,7 @@ def windows(record: WindowTable) -> Any:
     for ax, kind in zip(np.atleast_1d(axes), kinds, strict=True):
         before = record.where(scheme="default", step=0.0, text=kind)
         base = before.where(tokens=float(record.window)).nats
-        lines = {"no fine-tuning": (len(_LOOKS), before)}
+        lines = {"original": (len(_LOOKS), before)}
         for scheme, seed in _series(record, step):
             rows = record.where(scheme=scheme, seed=seed, step=step, text=kind)
             if step or scheme != "default":  # FT before training is the original
@@ -186,14 +187,19 @@ def windows(record: WindowTable) -> Any:
             mean, error = change.mean(-1), change.std(-1, ddof=1) / np.sqrt(base.size)
             with style.applied():
                 ax.errorbar(asked, mean, yerr=error, label=label, **marks.look(index))
-            ends.append(f"{label.split(',')[0]} {mean[-1]:+.2f}")
+            ends.append(f"{label.split(',')[0]} {mean[-1]:+.2f}".replace("-", "−"))
         frame.finish(
             ax,
             xlabel="tokens read at once",
-            ylabel="change of the loss against the original\nat L (nats a token; bars: 1 s. e.)",
-            title=f"{kind}, longest window: {', '.join(ends)}",
+            ylabel="change of the loss from the original's at\n"
+            f"L (nats a token, log above {_LINEAR:g}; 1 s. e.)",
+            title=f"{kind}, at L': {', '.join(ends)}",
         )
         _marks(ax, record)
+        with style.applied():
+            ax.set_yscale("symlog", linthresh=_LINEAR)
+            ax.set_yticks([0.0, _LINEAR, 10 * _LINEAR], ["0", f"{_LINEAR:g}", f"{10 * _LINEAR:g}"])
+            ax.set_xticks(np.unique(record.tokens))
     return frame.shared_legend(figure, rows=2)
 
 
@@ -205,14 +211,14 @@ def ratios(record: HeadTable) -> Any:
     found, after = [], {}
     for rank, (factor, scheme) in enumerate(cases):
         case = record.where(scheme=scheme, factor=factor)
-        for at, fill in {0.0: "none", case.step.max(): None}.items():
+        for at in sorted({0.0, case.step.max()}):
             rows = case.where(step=at)
             value = dict(zip(rows.quantity, rows.value.tolist(), strict=True))
             shown = [*(value[f"{form}_ratio"] for form in FORMS), value["found_ratio"]]
             found.append(shown[-1])
             after[f"{NAMES[scheme]} x{factor:.0f}"] = shown[-1]  # that of the last step stays
             look: dict[str, Any] = marks.look(rank) | {"linestyle": "none"}
-            look |= {} if fill is None else {"markerfacecolor": fill}
+            look |= {} if at else {"markerfacecolor": "none"}
             with style.applied():
                 label = f"{NAMES[scheme]} x{factor:.0f}, step {at:.0f}"
                 places = np.arange(len(names)) + _APART * (len(found) - 1)  # side by side
@@ -327,7 +333,10 @@ def _shared(record: Any) -> float:
 def _by_method(record: Any, step: float, tell: Callable[[Any], list[str]]) -> dict[str, list[str]]:
     """Return a method's name -> what is told of its rows at a step, all seeds together."""
     end = record.where(step=step)
-    return {NAMES[scheme]: tell(end.where(scheme=scheme)) for scheme in dict.fromkeys(end.scheme)}
+    return {
+        NAMES[scheme]: tell(end.where(scheme=scheme))
+        for scheme in sorted(set(end.scheme), key=lambda name: _LOOKS[name])
+    }
 
 
 def _said(by_method: Mapping[str, Sequence[str]]) -> str:

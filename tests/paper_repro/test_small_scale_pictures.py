@@ -233,7 +233,7 @@ def test_one_method_alone_is_drawn_as_far_as_it_was_read(made):
     ft = {kind: made[kind].where(factor=2.0, scheme="default") for kind in made}
     for kind in ("reach", "passkeys", "gaps", "windows"):
         drawn.PICTURES[kind](ft[kind])
-    assert labels(drawn.PICTURES["windows"](ft["windows"])) == ["no fine-tuning", "FT, 400 steps"]
+    assert labels(drawn.PICTURES["windows"](ft["windows"])) == ["original", "FT, 400 steps"]
 
 
 def test_windows_are_compared_block_by_block(made):
@@ -245,7 +245,7 @@ def test_windows_are_compared_block_by_block(made):
         spans = [np.ptp(seg[:, 1]) for seg in ax.containers[1].lines[2][0].get_segments()]
         assert max(spans) < 1e-9  # blocks differ by far more than that, and it drops out
         assert marked(ax) == [L, 2 * L]
-    assert labels(figure) == ["no fine-tuning", "PI, 400 steps", "FT, 400 steps"]
+    assert labels(figure) == ["original", "PI, 400 steps", "FT, 400 steps"]
 
 
 def test_the_searched_ratio_stands_beside_the_sampled_ones(made):
