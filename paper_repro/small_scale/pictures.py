@@ -200,12 +200,14 @@ def windows(record: WindowTable) -> Any:
             ax.set_yscale("symlog", linthresh=_LINEAR)
             ax.set_yticks([0.0, _LINEAR, 10 * _LINEAR], ["0", f"{_LINEAR:g}", f"{10 * _LINEAR:g}"])
             ax.set_xticks(np.unique(record.tokens))
+            low, high = ax.dataLim.intervaly
+            ax.set_ylim(min(low, 0.0) - 0.2 * _LINEAR, 2.0 * high)  # L' stands clear of the marks
     return frame.shared_legend(figure, rows=2)
 
 
 def ratios(record: HeadTable) -> Any:
     """Draw the largest deviation over each bound, sampled, and over the printed one, searched."""
-    _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
+    _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.4)
     names = [*FORMS, "paper, searched"]
     cases = sorted(set(zip(record.factor.tolist(), record.scheme, strict=True)), reverse=True)
     found, after = [], {}
@@ -225,7 +227,7 @@ def ratios(record: HeadTable) -> Any:
                 ax.plot(places, shown, label=label, **look)
     with style.applied():
         ax.axhline(1.0, color=style.BLACK, linewidth=0.8, zorder=1.0)
-        ax.annotate("bound broken above", (0.0, 1.0), va="bottom", fontsize=7)
+        ax.annotate("bound broken above", (1.0, 1.0), va="bottom", fontsize=7)
         ax.set_xticks(np.arange(len(names)) + _APART * (len(found) - 1) / 2.0, names)
     frame.finish(
         ax,

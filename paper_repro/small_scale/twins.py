@@ -26,6 +26,7 @@ _HERE = f"here, SmolLM2-135M, L = {preset(PRESET).context_window}"
 TITLE = "the paper (LLaMA 7B) and here (SmolLM2-135M)"
 WINDOWS_FACTOR = 2  # Tables 1 and 3 are of this factor here, Table 4 of all
 _TEXTS = ("", *TEXTS)  # in this order; "" where a table is of no text
+_THEIRS = dict(zip(TEXTS, ("PG-19", "proof-pile"), strict=True))
 _PAPERS = dict(zip(TEXTS, ("table1", "table2"), strict=True))  # the paper's text of that rank
 
 
@@ -188,7 +189,9 @@ def text(table: Twin) -> list[str]:
             [*map(_whole, model), *(cells.get((model, head), "") for head in heads)]
             for model in dict.fromkeys(models)
         ]
-        headers = ["window", "method", *(f"{kind}\n{_whole(at)}".strip() for kind, at in heads)]
+        named = _THEIRS if source == _PAPER else {}
+        headers = ["window", "method"]
+        headers += [f"{named.get(kind, kind)}\n{_whole(at)}".strip() for kind, at in heads]
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
         lines += [source + _below(part.uncertainty), *shown.splitlines(), ""]
     return lines[:-1]

@@ -111,7 +111,7 @@ def test_tables_hold_the_papers_cells_and_ours():
     assert first[here, "16384", "PI", "play", "16384"] == third[here, "16384", "PI", "play", "1000"]
     assert third[paper, "16384", "PI", "play", "0"] == "112.13"
     shown = twins.text(twins.table1(seen))
-    assert "source" in "\n".join(shown)
+    assert [name in "\n".join(shown) for name in ("PG-19", "proof-pile", "source")] == [True] * 3
     assert [line.split("; ")[1:] for line in shown if " L = " in line] == [
         [],
         ["below each value one standard error"],
@@ -151,6 +151,16 @@ def test_where_pi_ends_short_the_original_is_asked_at_the_same_phases():
     why = {c.key: c.why for c in claims.claims(evidence(readings(pi=30720, ft=6144)))}
     assert "10 of 10 keys at 5120, 2 of 10 keys at 6144, 0 of 10 keys at 7168" in why["table4-twin"]
     assert not {c.key: c.why for c in claims.claims(evidence(readings()))}["table4-twin"]
+
+
+def test_where_pi_is_worse_than_the_original_training_alone_stands_beside():
+    why = {c.key: c.why for c in claims.claims(evidence(readings(tuned=(3.4, 3.1))))}["table3-twin"]
+    alone, _, beside = why.partition(". Position Interpolation at 16384 against FT at 8192, ")
+    assert alone.startswith("This training costs without a scheme, too: FT at 8192 against the ")
+    assert "better: open (" in alone
+    assert "better: no (" in beside
+    assert "+0.4" in beside  # 3.4 against 3.0
+    assert not {c.key: c.why for c in claims.claims(evidence(readings()))}["table3-twin"]
 
 
 def test_an_answer_that_the_numbers_leave_open_is_no_disagreement():
