@@ -43,11 +43,11 @@ def loss(record: Losses) -> Any:
     _, ax = frame.new_figure(width=style.TEXT_WIDTH, height=3.0)
     said: dict[str, list[str]] = {}
     for (scheme, seed), rows in series.items():
-        beside = series.get(("default", seed))
-        if scheme == "default" or beside is None:
+        direct = series.get(("default", seed))
+        if scheme == "default" or direct is None:
             continue
-        size = min(rows.loss.size, beside.loss.size)
-        apart = rows.loss[:size] - beside.loss[:size]
+        size = min(rows.loss.size, direct.loss.size)
+        apart = rows.loss[:size] - direct.loss[:size]
         parts = apart[: size - size % BLOCK].reshape(-1, BLOCK)
         steps = BLOCK * (1.0 + np.arange(len(parts)))
         moved = _BESIDE * (2 * _LOOKS[scheme] + seed) * end
@@ -60,9 +60,10 @@ def loss(record: Losses) -> Any:
     if not ax.containers:
         return None
     marks.level(0.0, "direct fine-tuning (FT)", ax=ax)
+    beside = "; lines side by side" * (len(ax.containers) > 1)
     frame.finish(
         ax,
-        xlabel=f"fine-tuning steps (each point: the {BLOCK} steps up to it; seeds side by side)",
+        xlabel=f"fine-tuning steps (each point: the {BLOCK} steps up to it{beside})",
         ylabel="training loss less FT's on the same\ntokens (nats a token; bars: 1 s. e.)",
         title=f"steps {int(end / 2) + 1} to {end:.0f}, less FT: {_said(said)} nats a token",
     )
@@ -199,6 +200,7 @@ def windows(record: WindowTable) -> Any:
         with style.applied():
             ax.set_yscale("symlog", linthresh=_LINEAR)
             ax.set_yticks([0.0, _LINEAR, 10 * _LINEAR], ["0", f"{_LINEAR:g}", f"{10 * _LINEAR:g}"])
+            ax.set_yticks([], minor=True)
             ax.set_xticks(np.unique(record.tokens))
             low, high = ax.dataLim.intervaly
             ax.set_ylim(min(low, 0.0) - 0.2 * _LINEAR, 2.0 * high)  # L' stands clear of the marks
@@ -363,6 +365,8 @@ def _marks(ax: Any, record: Any) -> None:
             where |= {"xytext": (-3, -2), "textcoords": "offset points"}
             ax.annotate(text, (place, 1.0), ha="right", va="top", fontsize=7, **where)
         ax.set_xlim(0.0, 1.03 * target)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 0.07 * (high - low))  # room for the names
 
 
 def _levels(ax: Any, record: Any) -> None:

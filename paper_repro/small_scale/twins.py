@@ -161,7 +161,7 @@ def table4(seen: Evidence) -> Twin | None:
             "protocol": f"recalled across a gap, {row['distances']:.0f} distances "
             f"of {row['trials']:.0f} trials",
         }
-        for row in seen.rows("reach")
+        for row in sorted(seen.rows("reach"), key=_place)
     ]
     return _twin("table4", "k_max (tokens) by fine-tuning steps", rows, ours)
 
@@ -195,6 +195,11 @@ def text(table: Twin) -> list[str]:
         shown = tabulate(body, headers, disable_numparse=True, stralign="right")
         lines += [source + _below(part.uncertainty), *shown.splitlines(), ""]
     return lines[:-1]
+
+
+def _place(row: Mapping[str, Any]) -> tuple[float, int, float]:
+    """Return where a row stands: by L', then by method, then by seed."""
+    return row["factor"], list(NAMES).index(row["scheme"]), row["seed"]
 
 
 def _cell(value: Any, uncertainty: Any) -> str:
