@@ -16,6 +16,7 @@ import numpy as np
 from paper_repro import committed
 from paper_repro.facts import at_least, at_most, one, rows
 from paper_repro.small_scale import rules
+from paper_repro.small_scale.plan import TEXTS
 
 LLAMA = "[LLaMA](https://arxiv.org/abs/2302.13971)"
 _NEAR = 1024  # tokens of the text without a gap
@@ -256,6 +257,12 @@ def _tuned(folder: Path) -> Finding:
         at: dict[str, Any] = {"reach": float(target), "text": "play"}
         return f"{np.mean(read('finetune_x4_gaps', 'nats', scheme, step, **at)):.2f}"
 
+    def whole(scheme: str, step: int, tokens: int) -> str:
+        """Return the perplexity of whole texts, play and source, read at so many tokens."""
+        at: dict[str, Any] = {"scheme": scheme, "step": float(step), "tokens": float(tokens)}
+        texts = (rows("finetune_x2_windows", folder, **at, text=name) for name in TEXTS)
+        return " and ".join(f"{np.exp(text['nats'].mean()):.2f}" for text in texts)
+
     apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (nats are their means)"
     return Finding(
         name="tuned",
@@ -285,6 +292,14 @@ def _tuned(folder: Path) -> Finding:
             "A held-out source file of sympy, whose other files are trained on, behind the same "
             f"gaps: PI {nats('linear', last, target, 'source')}, FT "
             f"{nats('default', last, target, 'source')} nats a token at {target}.",
+            f"Whole texts, no gap, extended to {2 * window}: read at {2 * window} tokens at once, "
+            "the play and the source have the perplexities "
+            f"{whole('default', 0, 2 * window)} as the model is, "
+            f"{whole('default', last, 2 * window)} after FT and "
+            f"{whole('linear', last, 2 * window)} under PI; at {window} tokens "
+            f"{whole('default', 0, window)}, {whole('default', last, window)} and "
+            f"{whole('linear', last, window)}: the training costs there with either, and beyond "
+            "the window FT alone pays more.",
         ),
         picture="finetune_x4_passkeys",
         shows="What a digit of the key costs against its distance: low under PI, and after direct "
