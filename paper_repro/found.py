@@ -15,8 +15,6 @@ import numpy as np
 
 from paper_repro import committed
 from paper_repro.facts import at_least, at_most, one, rows
-from paper_repro.small_scale import rules
-from paper_repro.small_scale.plan import TEXTS
 
 LLAMA = "[LLaMA](https://arxiv.org/abs/2302.13971)"
 _NEAR = 1024  # tokens of the text without a gap
@@ -260,8 +258,9 @@ def _tuned(folder: Path) -> Finding:
     def whole(scheme: str, step: int, tokens: int) -> str:
         """Return the perplexity of whole texts, play and source, read at so many tokens."""
         at: dict[str, Any] = {"scheme": scheme, "step": float(step), "tokens": float(tokens)}
-        texts = (rows("finetune_x2_windows", folder, **at, text=name) for name in TEXTS)
-        return " and ".join(f"{np.exp(text['nats'].mean()):.2f}" for text in texts)
+        read = rows("finetune_x2_windows", folder, **at)
+        texts = (read["nats"][read["text"] == name] for name in ("play", "source"))
+        return " and ".join(f"{np.exp(nats.mean()):.2f}" for nats in texts)
 
     apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (nats are their means)"
     return Finding(
@@ -313,9 +312,14 @@ def _tuned(folder: Path) -> Finding:
 
 
 def _read(reach: dict[str, Any]) -> dict[float, list[float]]:
-    """Return seed -> the steps at which both PI and FT were read."""
+    """Return seed -> the steps, in order, at which both PI and FT were read."""
     columns = (reach["scheme"], reach["seed"].tolist(), reach["step"].tolist())
-    return rules.shared(zip(*columns, strict=True))
+    known = set(zip(*columns, strict=True))
+    steps: dict[float, list[float]] = {}
+    for scheme, seed, step in sorted(known):
+        if scheme == "linear" and ("default", seed, step) in known:
+            steps.setdefault(seed, []).append(step)
+    return steps
 
 
 MAKERS = {"false": _false, "true": _true, "worst": _worst, "heads": _heads, "tuned": _tuned}

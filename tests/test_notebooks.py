@@ -102,7 +102,7 @@ def test_the_same_order_everywhere(path):
 TYPED = {"600", "8000", "20", "16", "32", "64", "1", "2", "7"}
 REFERENCE = re.compile(
     r"(?:Eq\.|Fig\.|Tables?|Theorem|sections?|arXiv:) ?[\d.]+(?:(?:-|, | and |, Eq\. )\d+)*"
-    r"|SmolLM2-135M|Llama 3|LLaMA \d+B|et al\. \d{4}|^# \d\d",
+    r"|SmolLM2-135M|PG-19|Llama 3|LLaMA \d+B|et al\. \d{4}|^# \d\d",
     re.MULTILINE,
 )
 NO_PROSE = re.compile(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\[\d\d_\w+\]\([^)]*\)|\]\([^)]*\)", re.DOTALL)
