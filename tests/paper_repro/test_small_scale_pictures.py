@@ -43,10 +43,10 @@ def passkeys(case, step):
 
 def gaps(case, step):
     return [
-        {"text": text, "gap": r - 1024, "reach": r, "nats": 3.0 + 0.1 * step / 400 + case.seed}
-        | {"standard_error": 0.2}
+        {"text": text, "gap": r - 1024, "reach": r, "standard_error": 0.2}
+        | {"nats": 3.0 + 0.1 * step / 400 + case.seed + {L: 0.5, 2 * L: 0.2}.get(r, 0.0)}
         for text in ("play", "source")
-        for r in (1024, L, 4 * L)
+        for r in (1024, L, 2 * L, 4 * L)
     ]
 
 
@@ -224,8 +224,8 @@ def test_text_behind_gaps_by_kind(made):
     for ax in figure.axes:
         assert marked(ax) == [L, 4 * L]
         assert len(ax.containers) == 4
-        assert line(ax, 1).get_ydata().tolist() == pytest.approx([4.1] * 3)
-        assert ax.get_title(loc="left").endswith(", beyond L: PI 3.10–4.10, FT 3.10–4.10")
+        assert line(ax, 1).get_ydata().tolist() == pytest.approx([4.1, 4.6, 4.3, 4.1])
+        assert ax.get_title(loc="left").endswith(", beyond L: PI 3.10–4.30, FT 3.10–4.30")
     assert "YaRN, seed 0" not in labels(figure)
 
 
