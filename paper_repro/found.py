@@ -258,9 +258,10 @@ def _tuned(folder: Path) -> Finding:
     def whole(scheme: str, step: int, tokens: int) -> str:
         """Return the perplexity of whole texts, play and source, read at so many tokens."""
         at: dict[str, Any] = {"scheme": scheme, "step": float(step), "tokens": float(tokens)}
-        read = rows("finetune_x2_windows", folder, **at)
-        texts = (read["nats"][read["text"] == name] for name in ("play", "source"))
-        return " and ".join(f"{np.exp(nats.mean()):.2f}" for nats in texts)
+        texts = (
+            rows("finetune_x2_windows", folder, **at, text=name) for name in ("play", "source")
+        )
+        return " and ".join(f"{np.exp(blocks['nats'].mean()):.2f}" for blocks in texts)
 
     apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (nats are their means)"
     return Finding(
