@@ -1,12 +1,11 @@
 """Several processes over gloo in one test: what starts them, and what they run.
 
-They are forked from a server that has loaded torch and transformers once; each joins the others as
-under torchrun, by the environment, and what it returns or raises is handed back.
+Each joins the others as under torchrun, by the environment, and what it returns or raises is handed
+back.
 """
 
 import contextlib
 import io
-import multiprocessing
 import os
 import pickle
 import signal
@@ -14,6 +13,8 @@ import socket
 import tempfile
 import time
 from pathlib import Path
+
+import preloaded
 
 from pianalysis.commands import finetune as command
 from pianalysis.finetune import settings, train
@@ -25,15 +26,13 @@ def together(function, *arguments, processes=2, seconds=90.0):
 
     Processes that are left when the time is out, or five seconds after one was killed, are ended.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pianalysis.finetune.train", "pianalysis.commands.finetune"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, str(rank)) for rank in range(processes)]
         started = [
-            context.Process(target=_run, args=(file, rank, processes, port, function, arguments))
+            preloaded.process(_run, file, rank, processes, port, function, arguments)
             for rank, file in enumerate(files)
         ]
         for process in started:

@@ -1,13 +1,13 @@
 """`pianalysis evaluate` from end to end on a tiny model: readings, resuming, wrong input."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from importlib.util import find_spec
 
+import preloaded
 import pytest
 import tiny
 
@@ -133,15 +133,13 @@ def test_short_tasks_and_summaries(model, tmp_path, capsys):
 def test_a_run_killed_goes_on_to_the_same_bytes(model, whole, tmp_path):
     """SIGKILL as soon as some units are stored; then the same call again."""
     parts = tmp_path / evaluate.PARTS
-    command = [sys.executable, "-m", "pianalysis", *arguments(model, tmp_path, *READINGS)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as run:
+    with preloaded.command("pianalysis", arguments(model, tmp_path, *READINGS)) as run:
         limit = time.monotonic() + 120
-        while len(list(parts.glob("*.json"))) < 3 and run.poll() is None:
+        while len(list(parts.glob("*.json"))) < 3 and run.is_alive():
             assert time.monotonic() < limit
             time.sleep(0.002)
-        run.send_signal(signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
+        run.kill()
+    assert run.exitcode == -signal.SIGKILL
     assert len(list(parts.glob("*.json"))) >= 3
     assert not list(tmp_path.glob("evaluate_*"))
     assert main.main(arguments(model, tmp_path, *READINGS)) == 0

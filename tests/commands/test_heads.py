@@ -1,12 +1,10 @@
 """`pianalysis heads` from end to end on a tiny model: files, resuming, wrong input."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
+import preloaded
 import pytest
 import tiny
 
@@ -86,15 +84,13 @@ def test_the_same_bytes_again(model, whole, tmp_path):
 def test_a_run_killed_anywhere_goes_on_to_the_same_bytes(model, whole, tmp_path, units):
     """SIGKILL as soon as so many units are stored; then the same call again."""
     parts = tmp_path / heads.PARTS
-    command = [sys.executable, "-m", "pianalysis", *arguments(model, tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as run:
+    with preloaded.command("pianalysis", arguments(model, tmp_path)) as run:
         limit = time.monotonic() + 120
-        while len(list(parts.glob("*.json"))) < units and run.poll() is None:
+        while len(list(parts.glob("*.json"))) < units and run.is_alive():
             assert time.monotonic() < limit
             time.sleep(0.002)
-        run.send_signal(signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
+        run.kill()
+    assert run.exitcode == -signal.SIGKILL
     stored = len(list(parts.glob("*.json")))
     assert stored >= units
     assert not list(tmp_path.glob("heads_*.json"))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import preloaded
 import pytest
 import tiny
 import torch
@@ -161,9 +162,10 @@ train.finetune(t.CONFIG, plan, sys.argv[2], corpus=lambda _: corpus, save_at=(3,
 def killed(tmp_path_factory):
     """The folder of a run that saved step 3 and was killed (SIGKILL) in its sixth."""
     folder = tmp_path_factory.mktemp("runs") / "killed"
-    command = [sys.executable, "-c", CHILD, str(ROOT / "tests"), str(folder)]
-    child = subprocess.run(command, capture_output=True)
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    said = folder.with_suffix(".txt")
+    with preloaded.code(CHILD, [ROOT / "tests", folder], said) as child:
+        child.join()
+    assert child.exitcode == -signal.SIGKILL, said.read_text()
     assert saving.saved_steps(folder) == [3]
     return folder
 
@@ -287,13 +289,11 @@ except OSError as error:
 
 def test_a_write_that_the_system_refuses(root, tmp_path):
     """No simulation: the kernel ends every file at 100 kB, the weights have 129 kB."""
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(root / "tests"), str(tmp_path / "run")],
-        capture_output=True,
-        text=True,
-    )
-    assert "OSError" in done.stdout, done.stderr
-    assert "checkpoint of step 1 could not be written" in done.stdout
+    said = tmp_path / "said.txt"
+    with preloaded.code(LIMITED, [root / "tests", tmp_path / "run"], said) as child:
+        child.join()
+    assert "OSError" in said.read_text()
+    assert "checkpoint of step 1 could not be written" in said.read_text()
     assert not list((tmp_path / "run").glob("*step-*"))
 
 

@@ -12,11 +12,9 @@ result of the run. A difference is one line and exit status 1.
 import argparse
 import collections
 import json
-import os
 import pathlib
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,12 +22,12 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
+import preloaded
 import tiny
 from tqdm import tqdm
 
 from pianalysis.finetune.recipe import Recipe
 
-ROOT = pathlib.Path(__file__).parents[2]
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 20
 ITEMS = ("fig1", "fig5", "tables")
 RECIPE = Recipe(
@@ -57,46 +55,39 @@ def prepare(folder):
 
 
 def command(name, inputs, out):
-    """Return the command line of a run."""
-    start = [sys.executable, "-m"]
+    """Return the module of a run and its arguments."""
     if name == "paper_repro":
-        return [*start, "paper_repro", "run", *ITEMS, "--fresh", "--out", str(out)]
-    line = [*start, "pianalysis", name, str(inputs / "model"), "--text", str(inputs / "text.txt")]
-    line += ["--out", str(out)]
+        return "paper_repro", ["run", *ITEMS, "--fresh", "--out", out]
+    line = [name, inputs / "model", "--text", inputs / "text.txt", "--out", out]
     if name == "finetune":
-        return [*line, "--recipe", str(inputs / "recipe.json"), "--save-every", "2"]
+        return "pianalysis", [*line, "--recipe", inputs / "recipe.json", "--save-every", "2"]
     line += ["--tokens", "96", "--trials", "2", "--scheme", "linear", "--factor", "2"]
     if name == "evaluate":
         line += ["--perplexity", "--passkeys", "--likelihood", "--window", "32,64"]
         line += ["--stride", "32", "--tokens", "300", "--distances", "1"]
         line[line.index("--factor") + 1] = "8"
-    return line
-
-
-def environment():
-    """Return this process's environment, with our packages and one thread."""
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return "pianalysis", line
 
 
 def finish(line):
     """Run to the end; return its seconds."""
     begun = time.perf_counter()
-    done = subprocess.run(line, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"status {done.returncode}: {' '.join(done.stderr[-600:].split())}")
+    with tempfile.TemporaryDirectory() as folder:
+        said = pathlib.Path(folder, "said")
+        with preloaded.command(*line, said) as run:
+            run.join()
+        if run.exitcode:
+            words = " ".join(said.read_text()[-600:].split())
+            raise RuntimeError(f"status {run.exitcode}: {words}")
     return time.perf_counter() - begun
 
 
 def kill(line, seconds):
     """Start a run and kill it after so many seconds; return whether it was still running."""
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(line, env=environment(), stdout=quiet, stderr=quiet) as run:
-        try:
-            run.wait(seconds)
-        except subprocess.TimeoutExpired:
-            run.send_signal(signal.SIGKILL)
-    return run.returncode == -signal.SIGKILL
+    with preloaded.command(*line) as run:
+        run.join(seconds)
+        run.kill()
+    return run.exitcode == -signal.SIGKILL
 
 
 def contents(folder):
@@ -127,12 +118,12 @@ def differences(whole, found):
     ]
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", nargs="+", default=RUNS, choices=RUNS, metavar="RUN")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rng = random.Random(options.seed)
     begun = time.perf_counter()
     counts, failures = collections.Counter(), []

@@ -10,7 +10,9 @@ import sys
 import threading
 
 import fuzz
+import interrupt
 import numpy as np
+import preloaded
 import pytest
 import tiny
 import torch
@@ -67,9 +69,9 @@ def test_an_input_is_drawn_again_from_its_number():
     assert fuzz.draw(4, 17)[1] != words
 
 
-def test_killed_runs_end_as_if_undisturbed():
-    script = [SCRIPTS / "interrupt.py", "--kills", "1", "--runs", "heads", "--seed", "2"]
-    status, out, err = finish(script)
+def test_killed_runs_end_as_if_undisturbed(capsys):
+    status = interrupt.main(["--kills", "1", "--runs", "heads", "--seed", "2"])
+    out, err = capsys.readouterr()
     assert status == 0, err
     assert json.loads(out)["failures"] == 0
 
@@ -279,13 +281,18 @@ def test_a_second_run_in_the_same_folder_is_refused(model, tmp_path, capfd):
 
 
 def test_two_runs_of_the_paper_in_one_folder_keep_both_claims(tmp_path):
-    lines = [["-m", "paper_repro", "run", item, "--out", tmp_path] for item in ("fig3", "fig4")]
-    runs = [start(line, stderr=subprocess.PIPE) for line in lines]
-    for run in runs:
-        _, err = run.communicate(timeout=300)
-        assert run.returncode == 0, err
-    assert {claim.item for claim in ledger.read(tmp_path)} == {"fig3", "fig4"}
-    assert not list(tmp_path.glob(".*"))
+    out, items = tmp_path / "figures", ("fig3", "fig4")
+    with contextlib.ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                preloaded.command("paper_repro", ["run", item, "--out", out], tmp_path / item)
+            )
+            for item in items
+        ]
+    said = [(tmp_path / item).read_text() for item in items]
+    assert [run.exitcode for run in runs] == [0, 0], said
+    assert {claim.item for claim in ledger.read(out)} == {"fig3", "fig4"}
+    assert not list(out.glob(".*"))
 
 
 def test_a_draft_that_another_writer_has_begun_meanwhile_stays(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ What a record was made from, its specification, is altered last: for claims in c
 """
 
 import dataclasses
+import itertools
 import warnings
 
 import numpy as np
@@ -60,15 +61,20 @@ def of_other_models(record):
             yield dataclasses.replace(record, spec=dataclasses.replace(spec, **changed))
 
 
+def in_turn(kinds):
+    """Yield (name, value), a value of each iterable by turns: none waits for the end of another."""
+    for values in itertools.zip_longest(*kinds.values()):
+        yield from (pair for pair in zip(kinds, values, strict=True) if pair[1] is not None)
+
+
 def unmoved(item, records, claims, aside=frozenset()):
     """Return the keys of an item's claims, those aside left out, that no alteration changes."""
     before = said(claims)
     left = set(before) - set(aside)
     altered = (
-        (stem, other)
+        wrong
         for made_wrong in (alterations, of_other_models)
-        for stem, record in records.items()
-        for other in made_wrong(record)
+        for wrong in in_turn({stem: made_wrong(record) for stem, record in records.items()})
     )
     for stem, other in altered:
         if not left:

@@ -4,10 +4,9 @@ import dataclasses
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 
+import preloaded
 import pytest
 
 from paper_repro import __main__ as command
@@ -82,13 +81,13 @@ def test_another_seed_leaves_the_ledger_alone(tmp_path):
 
 
 def test_a_killed_run_leaves_whole_files_and_can_be_repeated(tmp_path):
-    run = [sys.executable, "-m", "paper_repro", "run", *FAST, "--fresh", "--out", str(tmp_path)]
-    process = subprocess.Popen(run, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*.pdf")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    line = ["run", *FAST, "--fresh", "--out", tmp_path]
+    with preloaded.command("paper_repro", line) as run:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("*.pdf")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        run.kill()
+    assert run.exitcode == -signal.SIGKILL
     for path in tmp_path.iterdir():
         if path.suffix == ".json":
             json.loads(path.read_text())
