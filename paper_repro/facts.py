@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from paper_repro import committed
+
+_N = TypeVar("_N", int, float)
 
 
 def at_most(value: float, digits: int = 4) -> str:
@@ -49,6 +51,21 @@ def rows(stem: str, folder: Path, **where: Any) -> dict[str, Any]:
     if not keep.any():
         raise ValueError(f"{stem} must have a row with {where}, got none")
     return {name: values[keep] for name, values in columns.items()}
+
+
+def shared(
+    read: Iterable[tuple[str, _N, _N]], one: str = "linear", other: str = "default"
+) -> dict[_N, list[_N]]:
+    """Return seed -> the steps, in order, at which two schemes were both read.
+
+    ``read`` are (scheme, seed, step) of the fine-tune; only equal training is compared.
+    """
+    known = set(read)
+    steps: dict[_N, list[_N]] = {}
+    for scheme, seed, step in sorted(known):
+        if scheme == one and (other, seed, step) in known:
+            steps.setdefault(seed, []).append(step)
+    return steps
 
 
 def one(stem: str, folder: Path, column: str, **where: Any) -> float:

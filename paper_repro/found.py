@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from paper_repro import committed
-from paper_repro.facts import at_least, at_most, one, rows
+from paper_repro.facts import at_least, at_most, one, rows, shared
 
 LLAMA = "[LLaMA](https://arxiv.org/abs/2302.13971)"
 _NEAR = 1024  # tokens of the text without a gap
@@ -263,6 +263,13 @@ def _tuned(folder: Path) -> Finding:
         )
         return " and ".join(f"{np.exp(blocks['nats'].mean()):.2f}" for blocks in texts)
 
+    def prompts(how: str, column: str, digits: int) -> str:
+        """Return a number of the longest distance under PI and after FT, ``how`` it was filled."""
+        at: dict[str, Any] = {"how": how, "k": 2.0 * window}
+        found = (one("finetune_x2_whole", folder, column, scheme=s, **at) for s in schemes)
+        return " and ".join(f"{value:.{digits}f}" for value in found)
+
+    schemes = ("linear", "default")
     apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (nats are their means)"
     return Finding(
         name="tuned",
@@ -300,6 +307,10 @@ def _tuned(folder: Path) -> Finding:
             f"{whole('default', 0, window)}, {whole('default', last, window)} and "
             f"{whole('linear', last, window)}: the training costs there with either, and beyond "
             "the window FT alone pays more.",
+            f"Whole prompts, no gap, extended to {2 * window}, at that distance: PI and FT recall "
+            f"{prompts('whole', 'recalled', 0)} keys (of {prompts('whole', 'trials', 0)}), and a "
+            f"digit costs {prompts('whole', 'nats', 2)} nats; across a gap "
+            f"{prompts('gap', 'recalled', 0)} keys and {prompts('gap', 'nats', 2)} nats.",
         ),
         picture="finetune_x4_passkeys",
         shows="What a digit of the key costs against its distance: low under PI, and after direct "
@@ -315,12 +326,7 @@ def _tuned(folder: Path) -> Finding:
 def _read(reach: dict[str, Any]) -> dict[float, list[float]]:
     """Return seed -> the steps, in order, at which both PI and FT were read."""
     columns = (reach["scheme"], reach["seed"].tolist(), reach["step"].tolist())
-    known = set(zip(*columns, strict=True))
-    steps: dict[float, list[float]] = {}
-    for scheme, seed, step in sorted(known):
-        if scheme == "linear" and ("default", seed, step) in known:
-            steps.setdefault(seed, []).append(step)
-    return steps
+    return shared(zip(*columns, strict=True))
 
 
 MAKERS = {"false": _false, "true": _true, "worst": _worst, "heads": _heads, "tuned": _tuned}

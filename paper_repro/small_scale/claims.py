@@ -21,7 +21,7 @@ from paper_repro.ledger import (
     number,
 )
 from paper_repro.small_scale.plan import BOTH, STEPS, TEXTS
-from paper_repro.small_scale.rules import NO, YES, Finding, Reach, better, table4, together
+from paper_repro.small_scale.rules import NO, YES, Finding, Reach, alike, better, table4, together
 from paper_repro.small_scale.twins import NAMES, WINDOWS_FACTOR, Evidence
 from pianalysis.bounds.interpolation import FORMS
 
@@ -132,7 +132,7 @@ def _table4(seen: Evidence) -> Claim:
         "fine-tuning stays near the old one",
         paper=f"7B to 8192: PI {reached[0]:.0f} after 200 steps; FT {reached[1]:.0f}, and "
         f"{reached[2]:.0f} after 10000",
-        beside=_beside(seen),
+        beside="; ".join([*_beside(seen), *_without_gaps(seen)]),
         why=_edge(seen, target),
     )
 
@@ -160,7 +160,7 @@ def _edge(seen: Evidence, target: int) -> str:
     )
 
 
-def _beside(seen: Evidence) -> str:
+def _beside(seen: Evidence) -> list[str]:
     """Return k_max of all schemes that the verdict leaves out, in words: another factor, scheme.
 
     Those of one step stand together, with PI and FT at the same: the last of PI and FT at another
@@ -182,7 +182,24 @@ def _beside(seen: Evidence) -> str:
                 found = Reach(*(int(row[name]) for name in ("k_max", "low", "high")))
                 parts.append(f"{NAMES[row['scheme']]} seed {row['seed']:.0f} {found}")
             told.append(f"k_max x{factor:.0f} at step {step:.0f}: {', '.join(parts)}")
-    return "; ".join(told)
+    return told
+
+
+def _without_gaps(seen: Evidence) -> list[str]:
+    """Return where whole prompts answer as gaps do, in words, a line a factor and step."""
+    told = []
+    for factor, step in seen.places("whole", "factor", "step"):
+        at: dict[str, Any] = {"factor": factor, "step": step}
+        parts = []
+        for (scheme,) in seen.places("whole", "scheme", **at):
+            both = (seen.rows("whole", **at, scheme=scheme, how=how) for how in ("whole", "gap"))
+            found = alike(*both)
+            parts.append(f"{NAMES[scheme]} {found.verdict} ({found.numbers})")
+        told.append(
+            f"as many keys recalled in whole prompts as across gaps, x{factor:.0f} at step "
+            f"{step:.0f}: {', '.join(parts)}"
+        )
+    return told
 
 
 def _compared(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paper_repro.small_scale import rules
+from paper_repro import facts
 from paper_repro.small_scale.plan import BOTH, EDGE_SHARE, TIERS, recipe
 from paper_repro.small_scale.tables import (
     GapTable,
@@ -27,6 +27,7 @@ from pianalysis.pictures import frame, marks, style
 
 _LOOKS = {scheme: index for index, scheme in enumerate(NAMES)}
 _SEEDS = ("-", "--")
+_HOW = {"whole": "whole prompt", "gap": "the same distance across a gap"}
 BLOCK = 100  # steps
 _BESIDE = 0.014  # of the axis: intervals at the same step stand beside each other
 _APART = 0.06
@@ -243,24 +244,38 @@ def ratios(record: HeadTable) -> Any:
 
 
 def whole(record: WholeTable) -> Any:
-    """Draw keys recalled in whole prompts beside the same across a gap, a panel a scheme."""
-    schemes = list(dict.fromkeys(record.scheme))
-    figure, axes = frame.new_figure(1, len(schemes), width=style.TEXT_WIDTH, height=3.0)
+    """Draw what a digit costs in whole prompts beside the same across a gap, a panel a scheme."""
+    schemes = sorted(set(record.scheme), key=lambda name: _LOOKS[name])
+    figure, axes = frame.new_figure(1, len(schemes), width=style.TEXT_WIDTH, height=3.2)
+    at = np.unique(record.k)
+    top = 3.0 * max(math.log(10.0), record.nats.max())
     for ax, scheme in zip(np.atleast_1d(axes), schemes, strict=True):
         rows = record.where(scheme=scheme)
-        both = {how: rows.where(how=how) for how in ("whole", "gap")}
+        both = {how: rows.where(how=how) for how in _HOW}
         alike = int((both["whole"].recalled == both["gap"].recalled).sum())
-        marks.curves(
-            both["whole"].k,
-            {f"{how} prompts": part.recalled / part.trials for how, part in both.items()},
-            ax=ax,
+        for rank, (how, part) in enumerate(both.items()):
+            error = np.minimum(part.standard_error, 0.9 * part.nats)  # a log axis has no 0
+            look: dict[str, Any] = marks.look(rank)
+            with style.applied():
+                bars = [error, part.standard_error]
+                ax.errorbar(part.k, part.nats, yerr=bars, label=_HOW[how], capsize=3.5, **look)
+        frame.finish(
+            ax,
             xlabel="k: distance from the key to the question (tokens)",
-            ylabel="share of keys recalled",
-            title=f"{NAMES[scheme]}: alike at {alike} of {both['gap'].k.size} distances",
-            every=1,
-            legend=None,
+            ylabel=f"nats a digit of the key, {rows.step[0]:.0f} steps\n(bars: 1 standard error)",
+            title=f"{NAMES[scheme]}: as many of {record.trials[0]:.0f} keys recalled\n"
+            f"either way at {alike} of {at.size} distances",
+            logy=True,
         )
+        with style.applied():
+            ax.axhline(math.log(10.0), color=style.GREY, linestyle=":", linewidth=0.8)
+            guessed = (0.77 * record.window, math.log(10.0))
+            ax.annotate("a digit guessed: ln 10", guessed, va="bottom", fontsize=7)
+            ax.set_ylim(0.3 * record.nats.min(), top)
         _marks(ax, record)
+        with style.applied():
+            ax.set_xlim(left=0.75 * record.window)
+            ax.set_xticks(record.window * np.arange(1.0, record.factor[0] + 0.1, 0.5))
     return frame.shared_legend(figure)
 
 
@@ -330,7 +345,7 @@ def _series(record: Any, step: float | None = None) -> list[tuple[str, int]]:
 
 def _shared(record: Any) -> float:
     """Return the last step at which PI and FT of one seed were read, of one alone its last."""
-    steps = rules.shared(zip(record.scheme, record.seed, record.step, strict=True))
+    steps = facts.shared(zip(record.scheme, record.seed, record.step, strict=True))
     return float(max((of[-1] for of in steps.values()), default=record.step.max()))
 
 

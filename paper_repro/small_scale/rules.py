@@ -19,18 +19,20 @@ numbers do not decide) or in part (then the text says which part), the numbers, 
 - **better**, than the original or than a shorter window: over blocks of the same tokens the mean
   loss is lower by more than ``SURE`` standard errors of the paired differences; no where it is
   higher by as much.
+- **alike**: at a distance as many keys are recalled in whole prompts as across gaps. Yes at every
+  distance, no at none, in part otherwise: a gap is trusted at the distances where both agree.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from paper_repro.small_scale.plan import BOTH
+from paper_repro import facts
 from pianalysis.arrays import FloatArray
 from pianalysis.evaluation.passkey_prompt import k_max
 from pianalysis.evaluation.reach import COVERAGE, k_max_interval
@@ -40,7 +42,6 @@ SURE = 2.0  # standard errors
 NEAR = 1.25  # of L
 
 Rows = Sequence[Mapping[str, Any]]
-_N = TypeVar("_N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +158,19 @@ def together(parts: Mapping[str, Finding]) -> Finding:
     return Finding(verdict, "; ".join(told))
 
 
-def shared(read: Iterable[tuple[str, _N, _N]]) -> dict[_N, list[_N]]:
-    """Return seed -> the steps, in order, at which PI and FT were both read.
-
-    ``read`` are (scheme, seed, step); only equal training is compared.
-    """
-    known = set(read)
-    steps: dict[_N, list[_N]] = {}
-    for scheme, seed, step in sorted(known):
-        if scheme == BOTH[0] and (BOTH[1], seed, step) in known:
-            steps.setdefault(seed, []).append(step)
-    return steps
+def alike(whole: Rows, across: Rows) -> Finding:
+    """Return whether the same keys are recalled in whole prompts and across gaps, by distance."""
+    told, agreeing = [], 0
+    recalled = {row["k"]: row["recalled"] for row in across}
+    for row in whole:
+        gap = recalled[row["k"]]
+        agreeing += row["recalled"] == gap
+        if row["recalled"] != gap:
+            told.append(f"at {row['k']:.0f} {row['recalled']:.0f} against {gap:.0f}")
+    count, trials = len(whole), max(row["trials"] for row in whole)
+    but = f", but {', '.join(told)}" * bool(told)
+    verdict = YES if agreeing == count else IN_PART if agreeing else NO
+    return Finding(verdict, f"{agreeing} of {count} distances, {trials:.0f} keys each{but}")
 
 
 def table4(
@@ -179,7 +182,7 @@ def table4(
     at the last reading with every seed. Steps count where both were read, seeds where they were
     read at the last of these. Returns statement -> finding, None where there is no such step.
     """
-    steps = shared(case for case in passkeys if case[-1])
+    steps = facts.shared(case for case in passkeys if case[-1])
     last = max((of[-1] for of in steps.values()), default=0)
 
     def judged(scheme: str, count: int, rule: Callable[[Rows], Finding]) -> Finding | None:

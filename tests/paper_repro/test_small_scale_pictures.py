@@ -66,6 +66,17 @@ def heads(case, step):
     return [{"quantity": name, "value": number} for name, number in value.items()]
 
 
+def whole(case):
+    """FT recalls one key less in the longer prompt, and no error bar there reaches 0."""
+    return [
+        {"how": how, "k": k, "nearest": k, "farthest": k, "trials": 2, "written": 0}
+        | {"recalled": 2 - (less := how == "whole" and k > L and case.scheme == "default")}
+        | {"nats": 2.0 if less else 0.01, "standard_error": 0.005 if k == L else 3.0}
+        for how in ("whole", "gap")
+        for k in (L, 2 * L)
+    ]
+
+
 @pytest.fixture(scope="module")
 def made():
     read = {}
@@ -78,6 +89,8 @@ def made():
                 read[case, step, Reading("heads", (1024,))] = heads(case, step)
             if step:
                 read[case, step, Reading("loss")] = [{"at": step, "loss": 4.0}]
+            if step == 400 and case.factor == 2:
+                read[case, step, Reading("whole", (2, L, 2 * L))] = whole(case)
     ahead = Case("linear", 4, 0, 600)  # a step that FT has not come to
     for reading, made_up in ((Reading("passkeys", (16, 5)), passkeys), (Reading("gaps"), gaps)):
         read[ahead, 600, reading] = made_up(ahead, 600)
@@ -102,7 +115,7 @@ def marked(ax):
 
 
 def test_tables_hold_every_reading(made):
-    assert set(made) == {"passkeys", "reach", "gaps", "windows", "heads", "loss"}
+    assert set(made) == {"passkeys", "reach", "gaps", "windows", "heads", "loss", "whole"}
     one = made["reach"].only(scheme="linear", factor=4.0, seed=1.0, step=400.0)
     assert (one["k_max"], one["low"], one["high"], one["trials"]) == (4 * L, 4 * L, 4 * L, 5)
     assert one["written"] == L
@@ -227,6 +240,22 @@ def test_text_behind_gaps_by_kind(made):
         assert line(ax, 1).get_ydata().tolist() == pytest.approx([4.1, 4.6, 4.3, 4.1])
         assert ax.get_title(loc="left").endswith(", beyond L: PI 3.10–4.30, FT 3.10–4.30")
     assert "YaRN, seed 0" not in labels(figure)
+
+
+def test_whole_prompts_beside_gaps(made):
+    figure = drawn.whole(made["whole"])
+    assert labels(figure) == ["whole prompt", "the same distance across a gap"]
+    for ax, name, alike, last in zip(figure.axes, ("PI", "FT"), (2, 1), (0.01, 2.0), strict=True):
+        title = f"{name}: as many of 2 keys recalled\neither way at {alike} of 2 distances"
+        assert ax.get_title(loc="left") == title
+        assert line(ax, 0).get_ydata().tolist() == [0.01, last]
+        assert line(ax, 1).get_ydata().tolist() == [0.01, 0.01]
+        (bars,) = ax.containers[0].lines[2]
+        np.testing.assert_allclose(bars.get_segments()[0][:, 1], [0.005, 0.015])
+        np.testing.assert_allclose(bars.get_segments()[1][:, 1], [0.1 * last, last + 3.0])
+        assert marked(ax) == [L, 2 * L]
+        assert ax.get_yscale() == "log"
+        assert (ax.get_ylim()[0] < 0.01, ax.get_ylim()[1] > 2.0) == (True, True)
 
 
 def test_one_method_alone_is_drawn_as_far_as_it_was_read(made):

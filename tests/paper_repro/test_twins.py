@@ -221,6 +221,25 @@ def test_other_schemes_and_factors_are_told_at_equal_training():
     assert "step 800: PI" not in told
 
 
+def test_whole_prompts_stand_beside_gaps():
+    read = readings()
+    assert "whole prompts" not in said(read)["table4-twin"]
+    for scheme, lost in (("linear", 0), ("default", 1)):
+        both = [
+            {"how": how, "recalled": 2 - lost * (how == "whole" and k > L), "k": k, "trials": 2}
+            | {"nearest": k, "farthest": k, "written": 0, "nats": 0.1, "standard_error": 0.05}
+            for how in ("whole", "gap")
+            for k in (L, 2 * L)
+        ]
+        read[Case(scheme, 2, 0, 1000), 1000, Reading("whole", (2, L, 2 * L))] = both
+    told = said(read)["table4-twin"]
+    assert told.endswith(
+        "as many keys recalled in whole prompts as across gaps, x2 at step 1000: PI yes (2 of 2 "
+        f"distances, 2 keys each), FT in part (1 of 2 distances, 2 keys each, but at {2 * L} 1 "
+        "against 2)"
+    )
+
+
 def test_the_committed_readings_are_what_the_plan_asks_for():
     found = item.run.at_hand(plan.READINGS, plan.WORK)
     known = {path.name for path in plan.READINGS.glob("*x[24]-seed*.json")}
