@@ -38,7 +38,6 @@ NEEDED = {"profiler": "rope_profiler"}  # has no release for Python 3.13 and abo
 BUSY = 0.5  # load average above what our own scripts make: a core each, or a process each
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 UNMEASURED = "not yet measured: `make bench`"
-UNKNOWN = "Measured with an earlier script, which kept no load of the machine: to be made anew."
 Records = Mapping[str, dict[str, Any] | None]
 
 
@@ -126,12 +125,12 @@ def _measured(record: dict[str, Any]) -> list[str]:
     """Return the parts of a page that show one record."""
     rows = [
         [
-            *(row["case"], *_times(row), row.get("rounds", "")),
-            " / ".join(map(str, row.get("threads", ()))),
+            *(row["case"], *_times(row), row["rounds"]),
+            " / ".join(map(str, row["threads"])),
         ]
         for row in record["rows"]
     ]
-    parts = [f"{record['question']}; threads: {record['threads'] or 'not recorded'}."]
+    parts = [f"{record['question']}; threads: {record['threads']}."]
     head = ("", "ours", "peer", "peer / ours", "rounds", "threads, ours / peer")
     parts += [_table(rows, head)]
     if record["growth"]:
@@ -151,15 +150,13 @@ def _measured(record: dict[str, Any]) -> list[str]:
     if numbers:
         parts.append("\n".join(f"- {name}: {_number(value)}" for name, value in numbers.items()))
     machine = record["machine"]
-    used = [f"{name} {version}" for name, version in record.get("versions", {}).items()]
+    used = [f"{name} {version}" for name, version in record["versions"].items()]
     about = ", ".join([f"{machine['cores']} cores", f"Python {machine['python']}", *used])
     return [*parts, f"{machine['cpu']}, {about}.", *_load(record)]
 
 
 def _load(record: dict[str, Any]) -> list[str]:
     """Return the warning where others worked beside the measurement, by the load averages."""
-    if "load" not in record:
-        return [UNKNOWN]
     before, after = record["load"]
     cores = record["machine"]["cores"]
     own = max(cores, record.get("processes", 1))

@@ -88,8 +88,10 @@ def _finished(work: Callable[[str], Any], names: Sequence[str]) -> Iterator[Any]
         return
     order = [name for name in LONGEST if name in names]
     order += [name for name in names if name not in order]
-    # A fresh interpreter: a fork of one that has run threads may wait for locks forever.
-    fresh = multiprocessing.get_context("spawn")
+    # A fork of a process that has run threads may wait for locks forever: of a server that has run
+    # none, or, where there is no such server, a fresh interpreter.
+    kinds = multiprocessing.get_all_start_methods()
+    fresh = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
     with ProcessPoolExecutor(count, fresh, initializer=_end_with_parent) as pool:
         futures = [pool.submit(work, name) for name in order]
         try:

@@ -53,17 +53,15 @@ def rows(stem: str, folder: Path, **where: Any) -> dict[str, Any]:
     return {name: values[keep] for name, values in columns.items()}
 
 
-def shared(
-    read: Iterable[tuple[str, _N, _N]], one: str = "linear", other: str = "default"
-) -> dict[_N, list[_N]]:
-    """Return seed -> the steps, in order, at which two schemes were both read.
+def shared(read: Iterable[tuple[str, _N, _N]]) -> dict[_N, list[_N]]:
+    """Return seed -> the steps, in order, at which PI and FT were both read.
 
     ``read`` are (scheme, seed, step) of the fine-tune; only equal training is compared.
     """
     known = set(read)
     steps: dict[_N, list[_N]] = {}
     for scheme, seed, step in sorted(known):
-        if scheme == one and (other, seed, step) in known:
+        if scheme == "linear" and ("default", seed, step) in known:
             steps.setdefault(seed, []).append(step)
     return steps
 

@@ -269,7 +269,15 @@ def _tuned(folder: Path) -> Finding:
         found = (one("finetune_x2_whole", folder, column, scheme=s, **at) for s in schemes)
         return " and ".join(f"{value:.{digits}f}" for value in found)
 
+    def sooner(stem: str, column: str, digits: int, **at: Any) -> str:
+        """Return a number of YaRN, of NTK-aware scaling and of PI, all after as few steps."""
+        at |= {"seed": 0.0, "step": float(early)}
+        found = (one(stem, folder, column, **at, scheme=s) for s in ("yarn", "ntk", "linear"))
+        return "{}, {} and {}".format(*(f"{value:.{digits}f}" for value in found))
+
     schemes = ("linear", "default")
+    early = int(max(reach["step"][reach["scheme"] == "yarn"]))
+    at_end, near = ({"reach": float(place), "text": "play"} for place in (target, _NEAR))
     apart = "" if len(seeds) == 1 else f", from each of {len(seeds)} seeds (nats are their means)"
     return Finding(
         name="tuned",
@@ -307,10 +315,14 @@ def _tuned(folder: Path) -> Finding:
             f"{whole('default', 0, window)}, {whole('default', last, window)} and "
             f"{whole('linear', last, window)}: the training costs there with either, and beyond "
             "the window FT alone pays more.",
+            f"YaRN, NTK-aware scaling and PI after {early} steps of one seed: keys are recalled up "
+            f"to {sooner('finetune_x4_reach', 'k_max', 0)} tokens, the play costs "
+            f"{sooner('finetune_x4_gaps', 'nats', 2, **at_end)} nats a token at {target} and "
+            f"{sooner('finetune_x4_gaps', 'nats', 2, **near)} at {_NEAR}.",
             f"Whole prompts, no gap, extended to {2 * window}, at that distance: PI and FT recall "
             f"{prompts('whole', 'recalled', 0)} keys (of {prompts('whole', 'trials', 0)}), and a "
-            f"digit costs {prompts('whole', 'nats', 2)} nats; across a gap "
-            f"{prompts('gap', 'recalled', 0)} keys and {prompts('gap', 'nats', 2)} nats.",
+            f"digit costs {prompts('whole', 'nats', 3)} nats; across a gap "
+            f"{prompts('gap', 'recalled', 0)} keys and {prompts('gap', 'nats', 3)} nats.",
         ),
         picture="finetune_x4_passkeys",
         shows="What a digit of the key costs against its distance: low under PI, and after direct "

@@ -1,5 +1,6 @@
 """Shared fixtures; the oracles live in oracles.py."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SHARED = (
     "rope",
 )  # folders whose helpers tests import by name
 sys.path[:0] = [str(folder) for folder in (TESTS, *(TESTS / room for room in SHARED))]
+importlib.import_module("preloaded")  # before any test starts a process
 mpl.use("agg")
 collect_ignore = ["mutants"]  # runs the tests, with a tool that only `make mutate` installs
 

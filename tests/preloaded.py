@@ -11,17 +11,18 @@ import runpy
 import sys
 from pathlib import Path
 
+SECONDS = 300.0  # then a run that does not end is killed, and its status tells
 MODULES = [
     *("pianalysis.commands.finetune", "pianalysis.commands.main", "pianalysis.finetune.train"),
     *("matplotlib.pyplot", "paper_repro.runner", "transformers.models.llama.modeling_llama"),
 ]
+# For those of paper_repro.beside, too. A server starts with the first process of a process.
+multiprocessing.get_context("forkserver").set_forkserver_preload(MODULES)
 
 
 def process(function, *arguments):
     """Return a process, not yet started, that calls the function."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(MODULES)
-    return context.Process(target=function, args=arguments)
+    return multiprocessing.get_context("forkserver").Process(target=function, args=arguments)
 
 
 def command(module, arguments, said=os.devnull):
@@ -40,20 +41,23 @@ def code(text, arguments, said=os.devnull):
 
 @contextlib.contextmanager
 def _running(target, what, arguments, said):
-    run = process(_child, target, what, [str(word) for word in arguments], str(said))
+    import torch
+
+    words = [str(word) for word in arguments]
+    run = process(_child, target, what, words, str(said), torch.get_num_threads())
     run.start()
     try:
         yield run
-        run.join()
+        run.join(SECONDS)
     finally:
         run.kill()
         run.join()
 
 
-def _child(target, what, arguments, said):
+def _child(target, what, arguments, said, threads):
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     with Path(said).open("w") as out:
         for stream in (1, 2):
             os.dup2(out.fileno(), stream)

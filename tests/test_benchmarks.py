@@ -293,8 +293,10 @@ def test_a_missing_record_is_named(load, copy):
 
 def test_a_busy_machine_and_a_slower_side_are_said(load):
     page = load("page")
-    row = {"case": "some", "ours_s": 2.0, "peer_s": 1.0, "ratio": 0.5}
+    row = {"case": "some", "ours_s": 2.0, "peer_s": 1.0, "ratio": 0.5, "rounds": 3}
+    row |= {"threads": [1, 1]}
     record = {"question": "x", "rows": [row], "growth": [], "numbers": {}, "threads": 1}
+    record |= {"versions": {}}
     record |= {"machine": {"cpu": "a", "cores": 2, "python": "3"}, "load": [0.1, 2.4]}
     assert "busy" not in page.page({"heads": record})
     for change in ({"load": [2.6, 2.0]}, {"load": [2.0, 2.6]}, {"load": [2, 4.6], "processes": 4}):

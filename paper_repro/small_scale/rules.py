@@ -20,7 +20,8 @@ numbers do not decide) or in part (then the text says which part), the numbers, 
   loss is lower by more than ``SURE`` standard errors of the paired differences; no where it is
   higher by as much.
 - **alike**: at a distance as many keys are recalled in whole prompts as across gaps. Yes at every
-  distance, no at none, in part otherwise: a gap is trusted at the distances where both agree.
+  distance, no at none, in part otherwise. Where neither recalls a key that tells little, and is
+  said.
 """
 
 from __future__ import annotations
@@ -159,16 +160,19 @@ def together(parts: Mapping[str, Finding]) -> Finding:
 
 
 def alike(whole: Rows, across: Rows) -> Finding:
-    """Return whether the same keys are recalled in whole prompts and across gaps, by distance."""
-    told, agreeing = [], 0
+    """Return whether as many keys are recalled in whole prompts as across gaps, by distance."""
+    told, agreeing, lost = [], 0, []
     recalled = {row["k"]: row["recalled"] for row in across}
     for row in whole:
         gap = recalled[row["k"]]
         agreeing += row["recalled"] == gap
         if row["recalled"] != gap:
             told.append(f"at {row['k']:.0f} {row['recalled']:.0f} against {gap:.0f}")
+        elif not gap:
+            lost.append(f"{row['k']:.0f}")
     count, trials = len(whole), max(row["trials"] for row in whole)
     but = f", but {', '.join(told)}" * bool(told)
+    but += f", none either way at {', '.join(lost)}" * bool(lost)
     verdict = YES if agreeing == count else IN_PART if agreeing else NO
     return Finding(verdict, f"{agreeing} of {count} distances, {trials:.0f} keys each{but}")
 

@@ -9,9 +9,18 @@ import pytest
 import tiny
 
 from pianalysis.commands import heads, main
+from pianalysis.pictures import style
 
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen.\n" * 20
 OPTIONS = ["--tokens", "96", "--trials", "2", "--scheme", "linear", "--factor", "2"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Pictures of few dots: most of a run's time here would go into drawing them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.STYLE, "savefig.dpi", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
