@@ -92,7 +92,8 @@ def test_a_small_run_gives_a_whole_record(name, load):
         assert len(row["sizes"]) == len(row["seconds"]) >= 3
         assert math.isfinite(row["exponent"])
     assert all(map(math.isfinite, record["numbers"].values()))
-    whole = json.loads(json.dumps({**record, "machine": load("common").machine()}))
+    about = {"machine": load("common").machine(), "versions": load("common").versions()}
+    whole = json.loads(json.dumps({**record, **about, "load": [0.0, 0.0]}))
     text = page.page({name: whole})
     assert all(row["case"] in text for row in record["rows"])
     assert f"python benchmarks/{name}.py" in page.section({name: whole})

@@ -29,7 +29,7 @@ _LOOKS = {scheme: index for index, scheme in enumerate(NAMES)}
 _SEEDS = ("-", "--")
 _HOW = {"whole": "whole prompt", "gap": "the same distance across a gap"}
 BLOCK = 100  # steps
-_BESIDE = 0.014  # of the axis: intervals at the same step stand beside each other
+_BESIDE = 0.008  # of the axis: intervals at the same place stand beside each other
 _APART = 0.06
 _LINEAR = 0.1  # nats a token: the scale of changes is logarithmic above
 
@@ -51,7 +51,7 @@ def loss(record: Losses) -> Any:
         apart = rows.loss[:size] - direct.loss[:size]
         parts = apart[: size - size % BLOCK].reshape(-1, BLOCK)
         steps = BLOCK * (1.0 + np.arange(len(parts)))
-        moved = _BESIDE * (2 * _LOOKS[scheme] + seed) * end
+        moved = _moved([of for of in series if of[0] != "default"], scheme, seed, end)
         error = parts.std(-1, ddof=1) / math.sqrt(BLOCK)
         _line(ax, steps + moved, parts.mean(-1), scheme, seed, error)
         if scheme in BOTH:  # others are trained for less, and drawn only
@@ -65,8 +65,9 @@ def loss(record: Losses) -> Any:
     frame.finish(
         ax,
         xlabel=f"fine-tuning steps (each point: the {BLOCK} steps up to it{beside})",
-        ylabel="training loss less FT's on the same\ntokens (nats a token; bars: 1 s. e.)",
-        title=f"steps {int(end / 2) + 1} to {end:.0f}, less FT: {_said(said)} nats a token",
+        ylabel="training loss minus FT's on the same\ntokens (nats a token; bars: 1 s. e.)",
+        title=f"steps {int(end / 2) + 1} to {end:.0f}, minus FT, by seed: {_said(said)} nats "
+        "a token",
     )
     return frame.legend_below(ax, columns=2).figure
 
@@ -79,13 +80,13 @@ def reached(record: ReachTable) -> Any:
         rows = record.where(scheme=scheme, seed=seed)
         below, above = rows.k_max - rows.low, rows.high - rows.k_max
         error = np.maximum(np.stack([below, above]), 0.0)  # the seen value may lie outside
-        moved = _BESIDE * (2 * _LOOKS[scheme] + seed) * record.step.max()
+        moved = _moved(_series(record), scheme, seed, record.step.max())
         _line(ax, rows.step + moved, rows.k_max, scheme, seed, error)
     last = _by_method(record, step, _intervals)
     frame.finish(
         ax,
         xlabel=f"fine-tuning steps, points of one step side by side ({_grids(record)})",
-        ylabel="k_max (tokens): 20% of keys recalled\nup to there (bars: 95% interval)",
+        ylabel="k_max (tokens): at least 20% recalled\nat all up to it (bars: 95% interval)",
         title=f"after {step:.0f} steps (95% interval of each seed): {_said(last)}",
     )
     _levels(ax, record)
@@ -247,29 +248,30 @@ def whole(record: WholeTable) -> Any:
     """Draw what a digit costs in whole prompts beside the same across a gap, a panel a scheme."""
     schemes = sorted(set(record.scheme), key=lambda name: _LOOKS[name])
     figure, axes = frame.new_figure(1, len(schemes), width=style.TEXT_WIDTH, height=3.2)
-    at = np.unique(record.k)
     top = 3.0 * max(math.log(10.0), record.nats.max())
     for ax, scheme in zip(np.atleast_1d(axes), schemes, strict=True):
         rows = record.where(scheme=scheme)
         both = {how: rows.where(how=how) for how in _HOW}
-        alike = int((both["whole"].recalled == both["gap"].recalled).sum())
+        counts = {how: ", ".join(f"{n:.0f}" for n in both[how].recalled) for how in both}
         for rank, (how, part) in enumerate(both.items()):
             error = np.minimum(part.standard_error, 0.9 * part.nats)  # a log axis has no 0
             look: dict[str, Any] = marks.look(rank)
             with style.applied():
                 bars = [error, part.standard_error]
-                ax.errorbar(part.k, part.nats, yerr=bars, label=_HOW[how], capsize=3.5, **look)
+                places = part.k + _BESIDE * (rank - 0.5) * record.factor[0] * record.window
+                ax.errorbar(places, part.nats, yerr=bars, label=_HOW[how], capsize=3.5, **look)
         frame.finish(
             ax,
             xlabel="k: distance from the key to the question (tokens)",
-            ylabel=f"nats a digit of the key, {rows.step[0]:.0f} steps\n(bars: 1 standard error)",
-            title=f"{NAMES[scheme]}: as many of {record.trials[0]:.0f} keys recalled\n"
-            f"either way at {alike} of {at.size} distances",
+            ylabel=f"nats a digit of the key after {rows.step[0]:.0f} steps\n"
+            f"({record.trials[0]:.0f} keys a distance; bars: 1 s. e.)",
+            title=f"{NAMES[scheme]}, keys recalled of {record.trials[0]:.0f}: "
+            f"{counts['whole']}\nin whole prompts, {counts['gap']} across a gap",
             logy=True,
         )
         with style.applied():
             ax.axhline(math.log(10.0), color=style.GREY, linestyle=":", linewidth=0.8)
-            guessed = (0.77 * record.window, math.log(10.0))
+            guessed = (1.03 * record.window, math.log(10.0))
             ax.annotate("a digit guessed: ln 10", guessed, va="bottom", fontsize=7)
             ax.set_ylim(0.3 * record.nats.min(), top)
         _marks(ax, record)
@@ -360,6 +362,12 @@ def _by_method(record: Any, step: float, tell: Callable[[Any], list[str]]) -> di
 
 def _said(by_method: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{name} {' and '.join(values)}" for name, values in by_method.items())
+
+
+def _moved(series: Sequence[tuple[str, int]], scheme: str, seed: int, end: float) -> float:
+    """Return how far from its step a series is drawn, so that all stand around it."""
+    place: int = series.index((scheme, seed))
+    return _BESIDE * (place - (len(series) - 1) / 2.0) * end
 
 
 def _line(ax: Any, x: Any, y: Any, scheme: str, seed: int, error: Any) -> None:

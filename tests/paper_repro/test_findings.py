@@ -14,7 +14,7 @@ STEMS = (
     *("theorem21_counterexample", "theorem21_scaling", "theorem21_fits", "grid_weights"),
     *("worst_case", "worst_case_tightness", "heads_map", "heads_bounds", "heads_permitted"),
     *("scratch_heads", "finetune_x4_loss", "finetune_x4_reach", "finetune_x4_passkeys"),
-    *("finetune_x4_gaps", "finetune_x2_windows"),
+    *("finetune_x4_gaps", "finetune_x2_windows", "finetune_x2_whole"),
 )
 
 

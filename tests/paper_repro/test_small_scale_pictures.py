@@ -133,9 +133,12 @@ def test_k_max_by_step_with_both_seeds_and_their_intervals(made):
     (ax,) = figure.axes
     names = ["PI, seed 0", "PI, seed 1", "FT, seed 0", "FT, seed 1", "YaRN, seed 0"]
     assert labels(figure) == names
-    assert line(ax, 0).get_xydata().tolist() == [
-        *([0, 10240], [200, 4 * L], [400, 4 * L], [600, 4 * L]),
-    ]
+    assert line(ax, 0).get_ydata().tolist() == [10240, 4 * L, 4 * L, 4 * L]
+    steps = {0: [0, 200, 400, 600], 4: [0, 200]}  # the first stands left of its step, the last
+    places = {index: line(ax, index).get_xdata() - at for index, at in steps.items()}  # right
+    assert all(np.ptp(moved) == pytest.approx(0.0, abs=1e-9) for moved in places.values())
+    assert places[0][0] == pytest.approx(-places[4][0])
+    assert -15.0 < places[0][0] < -5.0
     (bars,) = ax.containers[2].lines[2]
     low, high = bars.get_segments()[-1][:, 1]
     assert (low, high) == (L, made["reach"].where(scheme="default", step=400.0).high[0])
@@ -197,14 +200,19 @@ def test_losses_are_held_against_those_of_ft_on_the_same_tokens():
     (ax,) = figure.axes
     assert labels(figure) == ["PI, seed 0", "PI, seed 1", "YaRN, seed 0"]
     assert line(ax, 0).get_ydata().tolist() == pytest.approx([1.0, 1.0, -0.2, -0.2])
-    assert line(ax, 0).get_xdata().tolist() == [100.0, 200.0, 300.0, 400.0]
+    middle = line(ax, 1).get_xdata()  # PI's second seed, of the three that are drawn
+    assert middle.tolist() == [100.0, 200.0]
+    assert (line(ax, 0).get_xdata()[:2] < middle).all()
+    assert line(ax, 0).get_xdata().tolist() == pytest.approx([100, 200, 300, 400], abs=4.0)
     assert line(ax, 1).get_ydata().tolist() == pytest.approx([0.5, 0.5])
     (bars,) = ax.containers[0].lines[2]
     error = np.ptp(bars.get_segments()[0][:, 1]) / 2.0
     assert error == pytest.approx(0.1 / np.sqrt(99), rel=1e-6)  # of late alone: tokens drop out
     # Equal training: both seeds end at step 200, and its second half is told.
     title = ax.get_title(loc="left")
-    assert title == ("steps 101 to 200, less FT: PI +1.000 ± 0.010 and +0.500 ± 0.000 nats a token")
+    assert title == (
+        "steps 101 to 200, minus FT, by seed: PI +1.000 ± 0.010 and +0.500 ± 0.000 nats a token"
+    )
 
 
 def test_losses_without_ft_are_not_drawn():
@@ -245,9 +253,12 @@ def test_text_behind_gaps_by_kind(made):
 def test_whole_prompts_beside_gaps(made):
     figure = drawn.whole(made["whole"])
     assert labels(figure) == ["whole prompt", "the same distance across a gap"]
-    for ax, name, alike, last in zip(figure.axes, ("PI", "FT"), (2, 1), (0.01, 2.0), strict=True):
-        title = f"{name}: as many of 2 keys recalled\neither way at {alike} of 2 distances"
+    for ax, name, end, last in zip(figure.axes, ("PI", "FT"), (2, 1), (0.01, 2.0), strict=True):
+        title = f"{name}, keys recalled of 2: 2, {end}\nin whole prompts, 2, 2 across a gap"
         assert ax.get_title(loc="left") == title
+        both = [line(ax, index).get_xdata() for index in (0, 1)]
+        np.testing.assert_allclose((both[0] + both[1]) / 2.0, [L, 2 * L])  # side by side
+        assert (both[0] < both[1]).all()
         assert line(ax, 0).get_ydata().tolist() == [0.01, last]
         assert line(ax, 1).get_ydata().tolist() == [0.01, 0.01]
         (bars,) = ax.containers[0].lines[2]
