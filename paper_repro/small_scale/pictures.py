@@ -86,7 +86,7 @@ def reached(record: ReachTable) -> Any:
     frame.finish(
         ax,
         xlabel=f"fine-tuning steps, points of one step side by side ({_grids(record)})",
-        ylabel="k_max (tokens): at least 20% recalled\nat all up to it (bars: 95% interval)",
+        ylabel="k_max across gaps (tokens): at least 20%\nrecalled up to it (bars: 95% interval)",
         title=f"after {step:.0f} steps (95% interval of each seed): {_said(last)}",
     )
     _levels(ax, record)
@@ -262,11 +262,11 @@ def whole(record: WholeTable) -> Any:
                 ax.errorbar(places, part.nats, yerr=bars, label=_HOW[how], capsize=3.5, **look)
         frame.finish(
             ax,
-            xlabel="k: distance from the key to the question (tokens)",
+            xlabel="k: distance from key to question\n(tokens; points of one k side by side)",
             ylabel=f"nats a digit of the key after {rows.step[0]:.0f} steps\n"
             f"({record.trials[0]:.0f} keys a distance; bars: 1 s. e.)",
-            title=f"{NAMES[scheme]}, keys recalled of {record.trials[0]:.0f}: "
-            f"{counts['whole']}\nin whole prompts, {counts['gap']} across a gap",
+            title=f"{NAMES[scheme]}, keys recalled of {record.trials[0]:.0f}\n"
+            f"whole prompts: {counts['whole']}; gaps: {counts['gap']}",
             logy=True,
         )
         with style.applied():

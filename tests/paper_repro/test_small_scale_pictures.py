@@ -254,7 +254,7 @@ def test_whole_prompts_beside_gaps(made):
     figure = drawn.whole(made["whole"])
     assert labels(figure) == ["whole prompt", "the same distance across a gap"]
     for ax, name, end, last in zip(figure.axes, ("PI", "FT"), (2, 1), (0.01, 2.0), strict=True):
-        title = f"{name}, keys recalled of 2: 2, {end}\nin whole prompts, 2, 2 across a gap"
+        title = f"{name}, keys recalled of 2\nwhole prompts: 2, {end}; gaps: 2, 2"
         assert ax.get_title(loc="left") == title
         both = [line(ax, index).get_xdata() for index in (0, 1)]
         np.testing.assert_allclose((both[0] + both[1]) / 2.0, [L, 2 * L])  # side by side
