@@ -102,12 +102,8 @@ def _intervals(rows: ReachTable) -> list[str]:
 def _grids(record: ReachTable) -> str:
     """Return at how many distances and trials the steps were read, in words."""
     at: dict[tuple[float, float], float] = {}  # -> the first step of such a grid
-    for step, *grid in sorted(
-        zip(
-            *(column.tolist() for column in (record.step, record.distances, record.trials)),
-            strict=True,
-        )
-    ):
+    columns = (record.step.tolist(), record.distances.tolist(), record.trials.tolist())
+    for step, *grid in sorted(zip(*columns, strict=True)):
         at.setdefault((grid[0], grid[1]), step)
     first, *others = at
     said = f"{first[0]:.0f} distances of {first[1]:.0f} keys"
@@ -255,11 +251,10 @@ def whole(record: WholeTable) -> Any:
         counts = {how: ", ".join(f"{n:.0f}" for n in both[how].recalled) for how in both}
         for rank, (how, part) in enumerate(both.items()):
             error = np.minimum(part.standard_error, 0.9 * part.nats)  # a log axis has no 0
-            look: dict[str, Any] = marks.look(rank)
+            look: dict[str, Any] = marks.look(rank) | {"label": _HOW[how], "capsize": 3.5}
+            places = part.k + _BESIDE * (rank - 0.5) * record.factor[0] * record.window
             with style.applied():
-                bars = [error, part.standard_error]
-                places = part.k + _BESIDE * (rank - 0.5) * record.factor[0] * record.window
-                ax.errorbar(places, part.nats, yerr=bars, label=_HOW[how], capsize=3.5, **look)
+                ax.errorbar(places, part.nats, yerr=[error, part.standard_error], **look)
         frame.finish(
             ax,
             xlabel="k: distance from key to question\n(tokens; points of one k side by side)",
