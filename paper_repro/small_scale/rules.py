@@ -161,16 +161,12 @@ def together(parts: Mapping[str, Finding]) -> Finding:
 
 def alike(whole: Rows, across: Rows) -> Finding:
     """Return whether as many keys are recalled in whole prompts as across gaps, by distance."""
-    told, agreeing, lost = [], 0, []
     recalled = {row["k"]: row["recalled"] for row in across}
-    for row in whole:
-        gap = recalled[row["k"]]
-        agreeing += row["recalled"] == gap
-        if row["recalled"] != gap:
-            told.append(f"at {row['k']:.0f} {row['recalled']:.0f} against {gap:.0f}")
-        elif not gap:
-            lost.append(f"{row['k']:.0f}")
-    count, trials = len(whole), max(row["trials"] for row in whole)
+    both = [(row["k"], row["recalled"], recalled[row["k"]]) for row in whole]
+    told = [f"at {k:.0f} {n:.0f} against {gap:.0f}" for k, n, gap in both if n != gap]
+    lost = [f"{k:.0f}" for k, n, gap in both if n == gap == 0]
+    count, trials = len(both), max(row["trials"] for row in whole)
+    agreeing = count - len(told)
     but = f", but {', '.join(told)}" * bool(told)
     but += f", none either way at {', '.join(lost)}" * bool(lost)
     verdict = YES if agreeing == count else IN_PART if agreeing else NO
