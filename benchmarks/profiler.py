@@ -50,8 +50,10 @@ def ours(heads: Any, q: np.ndarray, k: np.ndarray, window: int) -> np.ndarray:
     """Return the score of each head: the mean over all pairs of a query and a key."""
     each = np.repeat(k, len(q) // len(k), axis=0)
     h = heads.scaling * q[:, :, None] * each[:, None].conj()
-    steps = np.abs(np.diff(pia.attention_score(heads.spec, h, np.arange(float(window)))))
-    return (steps.mean(axis=-1) / np.linalg.norm(h, axis=-1)).mean(axis=(1, 2))
+    scores = pia.attention_score(heads.spec, h, np.arange(float(window)))
+    # One query at a time, so that its steps stay in cache.
+    steps = np.array([[np.abs(np.diff(one)).mean(axis=-1) for one in head] for head in scores])
+    return (steps / np.linalg.norm(h, axis=-1)).mean(axis=(1, 2))
 
 
 def plain(heads: Any, q: np.ndarray, k: np.ndarray, window: int) -> np.ndarray:

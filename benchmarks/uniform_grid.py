@@ -3,8 +3,8 @@
 Outputs are compared first and held against 50 digits, then both sides run in turn in one process;
 numpy takes sines and cosines on one core, torch on as many as ours. Ours is held against the rate
 of a large matrix product, too, the least of several times on both sides. What is not in the product
-is said as well: phases reduced in two floats with their sines and cosines, about 2 d sqrt(n) of
-them, and the passes that check n spans and find that they are evenly spaced.
+is said as well: the rotations that make its factors, from phases reduced in two floats, and the
+pass that finds n spans to be evenly spaced. The rest is the memory of the answer.
 """
 
 from __future__ import annotations
@@ -74,17 +74,17 @@ def error(h: np.ndarray, found: np.ndarray) -> float:
 
 def parts(spec: pia.RopeSpec, spans: np.ndarray) -> dict[str, float]:
     """Return the least seconds of what one evaluation consists of, each done alone."""
-    width = math.isqrt(spans.size)
-    blocks = -(-spans.size // width)
+    blocks = -(-spans.size // math.isqrt(spans.size))
+    width = -(-spans.size // blocks)
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((blocks, DIM)), rng.standard_normal((DIM, width))
     out = np.empty((blocks, width))
     works: dict[str, Callable[[], Any]] = {
         "the matrix product": lambda: np.matmul(left, right, out=out),
-        "the sines and cosines": lambda: [
-            phases.rotations(spec, np.arange(n, dtype=float)) for n in (blocks, width)
+        "the rotations": lambda: [
+            phases.rotations_on_grid(spec, 0.0, 1.0, n) for n in (blocks, width)
         ],
-        "the checks of the spans": lambda: phases.uniform_grid(checks.spans(spans)),
+        "the pass over the spans": lambda: phases.uniform_grid(checks.numbers_of("s", spans)),
     }
     return {name: common.least(work) for name, work in works.items()}
 

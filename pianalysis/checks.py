@@ -97,6 +97,16 @@ def nearest(word: Any, known: Iterable[str]) -> str:
 
 def array(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDArray[Any]:
     """Return ``value`` as a finite float64 (or complex128) array; torch tensors are copied out."""
+    out = numbers_of(name, value, allow_complex=allow_complex)
+    # For real arrays min and max, which pass NaN on, cost less than a mask of a long array.
+    ends = (out.min(), out.max()) if out.size and out.dtype.kind == "f" else out
+    if not np.isfinite(ends).all():
+        _refuse_infinite(name, out)
+    return out
+
+
+def numbers_of(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDArray[Any]:
+    """Return ``value`` as a float64 or complex128 array, which may hold NaN and infinity."""
     if hasattr(value, "detach"):
         if str(value.dtype) in ("torch.bfloat16", "torch.float16"):
             refuse_half(name, str(value.dtype))
@@ -114,14 +124,14 @@ def array(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDArray[
     if out.dtype.kind not in kinds:
         wanted = "real or complex numbers" if allow_complex else "real numbers"
         raise TypeError(f"{name} must hold {wanted}, got dtype {out.dtype}")
-    out = out.astype(np.complex128 if out.dtype.kind == "c" else np.float64, copy=False)
-    # For real arrays min and max, which pass NaN on, cost less than a mask of a long array.
-    ends = (out.min(), out.max()) if out.size and out.dtype.kind == "f" else out
-    if not np.isfinite(ends).all():
-        where = np.argwhere(~np.isfinite(out))[0]
-        index = f" at index {', '.join(map(str, where))}" if out.ndim else ""
-        raise ValueError(f"{name} must be finite, got {out[tuple(where)]}{index}")
-    return out
+    return out.astype(np.complex128 if out.dtype.kind == "c" else np.float64, copy=False)
+
+
+def _refuse_infinite(name: str, array: npt.NDArray[Any]) -> None:
+    """Raise for the first entry that is NaN or infinite, if there is one."""
+    for where in np.argwhere(~np.isfinite(array)):
+        index = f" at index {', '.join(map(str, where))}" if array.ndim else ""
+        raise ValueError(f"{name} must be finite, got {array[tuple(where)]}{index}")
 
 
 def refuse_half(name: str, dtype: str) -> None:
@@ -131,8 +141,10 @@ def refuse_half(name: str, dtype: str) -> None:
 
 def spans(value: Any, name: str = "s") -> FloatArray:
     """Return spans in tokens: finite, real, of magnitude at most 2**53."""
-    out = array(name, value)
-    if out.size and max(out.max(), -out.min()) > LARGEST_SPAN:
+    out = numbers_of(name, value)
+    # The ends tell it all: neither NaN nor infinity lies within a limit.
+    if out.size and not max(out.max(), -out.min()) <= LARGEST_SPAN:
+        _refuse_infinite(name, out)
         worst = float(out.flat[np.abs(out).argmax()])
         raise ValueError(f"{name} must lie within +-2**53 tokens, got {worst:g}")
     return out

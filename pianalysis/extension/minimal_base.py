@@ -66,7 +66,9 @@ def cosine_sum(model: Rotary, m: Any) -> FloatArray:
     """
     pairs = phases.check_rotary(model).frequencies.size
     spans = checks.spans(m)
-    total = phases.trigonometric_sum(model, np.ones(pairs, dtype=complex), spans.ravel())
+    flat = spans.ravel()
+    ones = np.ones(pairs, dtype=complex)
+    total = phases.trigonometric_sum(model, ones, flat, phases.uniform_grid(flat))
     return total.reshape(spans.shape)
 
 

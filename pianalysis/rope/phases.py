@@ -141,19 +141,19 @@ def uniform_grid(spans: FloatArray) -> tuple[float, float] | None:
     """Return (start, step) when ``spans`` is exactly start + k step, else None.
 
     Exactly: every point is a multiple of one power of two and below 2**53 of it, so that the
-    comparison itself rounds nothing.
+    comparison itself rounds nothing. So no point is NaN or beyond +-2**53.
     """
     if spans.ndim != 1 or spans.size < _SHORTEST_GRID:
         return None
     start, step = float(spans[0]), float(spans[1] - spans[0])
-    if step == 0.0:
+    if step == 0.0 or not math.isfinite(step):
         return None
     quanta = max(Fraction(start).denominator, Fraction(step).denominator)
     stop = Fraction(start) + (spans.size - 1) * Fraction(step)
     if max(abs(Fraction(start)), abs(stop)) * quanta > 2**53:
         return None
     # In pieces that stay in cache: a whole grid of temporaries would cost more than the sum.
-    size = min(spans.size, 1 << 13)
+    size = min(spans.size, 1 << 14)
     steps, point = step * np.arange(size), np.empty(size)
     for first in range(0, spans.size, size):
         part = spans[first : first + size]
@@ -163,37 +163,55 @@ def uniform_grid(spans: FloatArray) -> tuple[float, float] | None:
     return start, step
 
 
-def trigonometric_sum(model: Rotary, weights: ComplexArray, spans: FloatArray) -> FloatArray:
-    """Return Re sum_j w_j e^{i s theta_j} for weights (..., pairs) and spans (n,): (..., n)."""
-    grid = uniform_grid(spans)
-    if grid is not None:
-        return _sum_on_grid(model, weights, *grid, spans.size)
+def trigonometric_sum(
+    model: Rotary, weights: ComplexArray, spans: FloatArray, grid: tuple[float, float] | None
+) -> FloatArray:
+    """Return Re sum_j w_j e^{i s theta_j} for weights (..., pairs) and spans (n,): (..., n).
+
+    ``grid`` is what ``uniform_grid`` says of the spans.
+    """
     rows = weights.reshape(-1, weights.shape[-1])
-    out = np.empty((rows.shape[0], spans.size))
-    for part in chunks(spans.size, rows.shape[1]):
-        turn = rotations(model, spans[part])
-        out[:, part] = rows.real @ turn.real.T - rows.imag @ turn.imag.T
+    if grid is not None:
+        out = _sum_on_grid(model, rows, *grid, spans.size)
+    else:
+        out = np.empty((rows.shape[0], spans.size))
+        for part in chunks(spans.size, rows.shape[1]):
+            turn = rotations(model, spans[part])
+            out[:, part] = rows.real @ turn.real.T - rows.imag @ turn.imag.T
     return out.reshape(*weights.shape[:-1], spans.size)
 
 
 def _sum_on_grid(
-    model: Rotary, weights: ComplexArray, start: float, step: float, count: int
+    model: Rotary, rows: ComplexArray, start: float, step: float, count: int
 ) -> FloatArray:
-    """Evaluate on start + k step as one real matrix product.
+    """Evaluate on start + k step as one real matrix product, for weights (rows, d/2).
 
     With k = p W + w the angle addition e^{i(s_p + w step) theta} = e^{i s_p theta} e^{i w step
-    theta} turns n d sines into about 2 sqrt(n) d sines and one (n/W, d) by (d, W) product.
+    theta} turns n d sines into one (n/W, d) by (d, W) product, whose factors are such grids again.
+    Every row turns the n/W anchors anew, and all share the W offsets: W is the root of rows n.
     """
-    pairs = weights.shape[-1]
-    width = min(count, max(2 * pairs, math.isqrt(count)))
-    blocks = -(-count // width)
-    anchors = rotations(model, start + step * width * np.arange(blocks))
+    count_rows, pairs = rows.shape
+    blocks = -(-count // max(2 * pairs, math.isqrt(max(1, count_rows) * count)))
+    width = -(-count // blocks)
+    anchors = rotations_on_grid(model, start, step * width, blocks)
+    # As real numbers conj(z) and w lie as they must for Re(w z) to be their product.
+    offsets = rotations_on_grid(model, 0.0, step, width).conj().view(np.float64).T
+    out = np.empty((count_rows, blocks * width))
+    for part in chunks(count_rows, blocks * pairs):
+        turned = rows[part, None] * anchors
+        left = turned.reshape(-1, pairs).view(np.float64)
+        np.matmul(left, offsets, out=out[part].reshape(-1, width))
+    return out[:, :count]  # the last block reaches beyond the grid
+
+
+def rotations_on_grid(model: Rotary, start: float, step: float, count: int) -> ComplexArray:
+    """Return e^{i s theta_j} on start + k step, (count, d/2), from about 2 sqrt(count) rotations.
+
+    The spans of both factors are exact where ``uniform_grid`` finds a grid; the product of two
+    rotations rounds once more.
+    """
+    width = math.isqrt(count)
+    anchors = rotations(model, start + step * width * np.arange(-(-count // width)))
     offsets = rotations(model, step * np.arange(width))
-    right = np.concatenate([offsets.real, -offsets.imag], axis=1).T
-    out = np.empty((weights[..., 0].size, blocks * width))
-    for row, weight in zip(out, weights.reshape(-1, pairs), strict=True):
-        turned = weight * anchors
-        left = np.concatenate([turned.real, turned.imag], axis=1)
-        np.matmul(left, right, out=row.reshape(blocks, width))
-    # The last block reaches beyond the grid.
-    return out[:, :count].reshape(*weights.shape[:-1], count)
+    out: ComplexArray = (anchors[:, None] * offsets).reshape(-1, offsets.shape[1])
+    return out[:count]

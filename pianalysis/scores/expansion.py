@@ -158,6 +158,9 @@ def attention_score(model: Rotary, h: Any, s: Any, *, derivative: int = 0) -> Fl
     theta = phases.check_rotary(model).frequencies
     weights = checks.coefficients(h, theta.size) * (1j * theta) ** order
     weights = (weights * model.attention_factor**2).astype(np.complex128, copy=False)
-    spans = checks.spans(s)
-    values = phases.trigonometric_sum(model, weights, spans.ravel())
+    spans = checks.numbers_of("s", s)
+    grid = phases.uniform_grid(spans.ravel())
+    if grid is None:  # a grid lies within the limit, which spares a long one two passes
+        checks.spans(spans)
+    values = phases.trigonometric_sum(model, weights, spans.ravel(), grid)
     return values.reshape(weights.shape[:-1] + spans.shape)
