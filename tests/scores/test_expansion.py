@@ -68,6 +68,33 @@ def test_uniform_grid_keeps_the_accuracy(rng, start, step):
             assert abs(values[k] - oracles.score(theta, row, s[k])) <= 1e-14 * np.abs(row).sum()
 
 
+@pytest.mark.parametrize("rows", [1, 40, 400])
+@pytest.mark.parametrize("count", [257, 1000, 3001])
+def test_rows_that_share_a_grid_are_those_of_the_spans_one_by_one(rng, rows, count):
+    spec = pia.RopeSpec(32, 1e4, 4096)
+    h = rng.standard_normal((rows, 16)) + 1j * rng.standard_normal((rows, 16))
+    s = 12.0 + 3.0 * np.arange(count)
+    shuffled = rng.permutation(count)
+    apart = pia.attention_score(spec, h, s[shuffled])  # no grid: a rotation for each span
+    error = np.abs(pia.attention_score(spec, h, s)[:, shuffled] - apart).max(axis=1)
+    assert (error <= 1e-15 * np.abs(h).sum(axis=1)).all()
+
+
+@pytest.mark.parametrize("place", [0, 1, 300, 999])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 2.0**54])
+def test_a_long_grid_with_a_bad_span_is_refused(llama, place, bad):
+    s = np.arange(1000.0)
+    s[place] = bad
+    with pytest.raises(ValueError, match=r"^s must (be finite, got .* at index|lie within)"):
+        pia.attention_score(llama, np.ones(64), s)
+
+
+def test_a_grid_that_leaves_the_limit_is_refused(llama):
+    s = 2.0**53 - 2.0 + 2.0 * np.arange(300)
+    with pytest.raises(ValueError, match=r"^s must lie within \+-2\*\*53 tokens, got"):
+        pia.attention_score(llama, np.ones(64), s)
+
+
 def test_nearly_uniform_spans_are_not_taken_for_a_grid(rng):
     spec = pia.RopeSpec(64, 1e5, 8192)
     h = rng.standard_normal(32) + 0j
