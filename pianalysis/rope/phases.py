@@ -211,7 +211,7 @@ def rotations_on_grid(model: Rotary, start: float, step: float, count: int) -> C
     rotations rounds once more.
     """
     width = math.isqrt(count)
-    anchors = rotations(model, start + step * width * np.arange(-(-count // width)))
-    offsets = rotations(model, step * np.arange(width))
+    anchors = rotations(model, start + step * width * np.arange(float(-(-count // width))))
+    offsets = rotations(model, step * np.arange(float(width)))
     out: ComplexArray = (anchors[:, None] * offsets).reshape(-1, offsets.shape[1])
     return out[:count]
