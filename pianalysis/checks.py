@@ -96,7 +96,7 @@ def nearest(word: Any, known: Iterable[str]) -> str:
 
 
 def array(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDArray[Any]:
-    """Return ``value`` as a finite float64 (or complex128) array; torch tensors are copied out."""
+    """Return ``value``, which may be a torch tensor, as a finite float64 or complex128 array."""
     out = numbers_of(name, value, allow_complex=allow_complex)
     # For real arrays min and max, which pass NaN on, cost less than a mask of a long array.
     ends = (out.min(), out.max()) if out.size and out.dtype.kind == "f" else out
@@ -106,7 +106,7 @@ def array(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDArray[
 
 
 def numbers_of(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDArray[Any]:
-    """Return ``value`` as a float64 or complex128 array, which may hold NaN and infinity."""
+    """Return ``value`` as :func:`array` does, but let NaN and infinity pass."""
     if hasattr(value, "detach"):
         if str(value.dtype) in ("torch.bfloat16", "torch.float16"):
             refuse_half(name, str(value.dtype))
@@ -127,11 +127,13 @@ def numbers_of(name: str, value: Any, *, allow_complex: bool = False) -> npt.NDA
     return out.astype(np.complex128 if out.dtype.kind == "c" else np.float64, copy=False)
 
 
-def _refuse_infinite(name: str, array: npt.NDArray[Any]) -> None:
+def _refuse_infinite(name: str, values: npt.NDArray[Any]) -> None:
     """Raise for the first entry that is NaN or infinite, if there is one."""
-    for where in np.argwhere(~np.isfinite(array)):
-        index = f" at index {', '.join(map(str, where))}" if array.ndim else ""
-        raise ValueError(f"{name} must be finite, got {array[tuple(where)]}{index}")
+    infinite = np.argwhere(~np.isfinite(values))
+    if len(infinite):
+        where = tuple(infinite[0])
+        index = f" at index {', '.join(map(str, where))}" if where else ""
+        raise ValueError(f"{name} must be finite, got {values[where]}{index}")
 
 
 def refuse_half(name: str, dtype: str) -> None:

@@ -140,17 +140,19 @@ def chunks(count: int, pairs: int) -> Iterable[slice]:
 def uniform_grid(spans: FloatArray) -> tuple[float, float] | None:
     """Return (start, step) when ``spans`` is exactly start + k step, else None.
 
-    Exactly: every point is a multiple of one power of two and below 2**53 of it, so that the
-    comparison itself rounds nothing. So no point is NaN or beyond +-2**53.
+    Exactly: every point and every distance between two is a multiple of one power of two and at
+    most 2**53 of it, so that neither the comparison nor a sum over the grid rounds a span. So no
+    point is NaN or beyond +-2**53.
     """
     if spans.ndim != 1 or spans.size < _SHORTEST_GRID:
         return None
-    start, step = float(spans[0]), float(spans[1] - spans[0])
+    start = float(spans[0])
+    step = float(spans[1]) - start  # of Python floats, which do not warn where either is infinite
     if step == 0.0 or not math.isfinite(step):
         return None
-    quanta = max(Fraction(start).denominator, Fraction(step).denominator)
-    stop = Fraction(start) + (spans.size - 1) * Fraction(step)
-    if max(abs(Fraction(start)), abs(stop)) * quanta > 2**53:
+    first_point, whole = Fraction(start), (spans.size - 1) * Fraction(step)
+    quanta = max(first_point.denominator, Fraction(step).denominator)
+    if max(abs(first_point), abs(first_point + whole), abs(whole)) * quanta > 2**53:
         return None
     # In pieces that stay in cache: a whole grid of temporaries would cost more than the sum.
     size = min(spans.size, 1 << 14)
@@ -184,23 +186,26 @@ def trigonometric_sum(
 def _sum_on_grid(
     model: Rotary, rows: ComplexArray, start: float, step: float, count: int
 ) -> FloatArray:
-    """Evaluate on start + k step as one real matrix product, for weights (rows, d/2).
+    """Evaluate on start + k step by real matrix products, for weights (rows, d/2).
 
     With k = p W + w the angle addition e^{i(s_p + w step) theta} = e^{i s_p theta} e^{i w step
     theta} turns n d sines into one (n/W, d) by (d, W) product, whose factors are such grids again.
-    Every row turns the n/W anchors anew, and all share the W offsets: W is the root of rows n.
+    Every row turns the n/W anchors anew, and all share the W offsets: W is about the root of
+    rows n, and at least d, below which the offsets are the smaller part anyway.
     """
     count_rows, pairs = rows.shape
     blocks = -(-count // max(2 * pairs, math.isqrt(max(1, count_rows) * count)))
     width = -(-count // blocks)
     anchors = rotations_on_grid(model, start, step * width, blocks)
+    offsets = rotations_on_grid(model, 0.0, step, width)
     # As real numbers conj(z) and w lie as they must for Re(w z) to be their product.
-    offsets = rotations_on_grid(model, 0.0, step, width).conj().view(np.float64).T
+    right = np.conjugate(offsets, out=offsets).view(np.float64).T
     out = np.empty((count_rows, blocks * width))
     for part in chunks(count_rows, blocks * pairs):
-        turned = rows[part, None] * anchors
+        # Row by row whatever the order of h: its pairs must lie side by side to be real numbers.
+        turned = np.multiply(rows[part, None], anchors, order="C")
         left = turned.reshape(-1, pairs).view(np.float64)
-        np.matmul(left, offsets, out=out[part].reshape(-1, width))
+        np.matmul(left, right, out=out[part].reshape(-1, width))
     return out[:, :count]  # the last block reaches beyond the grid
 
 

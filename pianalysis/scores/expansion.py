@@ -161,6 +161,6 @@ def attention_score(model: Rotary, h: Any, s: Any, *, derivative: int = 0) -> Fl
     spans = checks.numbers_of("s", s)
     grid = phases.uniform_grid(spans.ravel())
     if grid is None:  # a grid lies within the limit, which spares a long one two passes
-        checks.spans(spans)
+        spans = checks.spans(spans)
     values = phases.trigonometric_sum(model, weights, spans.ravel(), grid)
     return values.reshape(weights.shape[:-1] + spans.shape)

@@ -80,12 +80,50 @@ def test_rows_that_share_a_grid_are_those_of_the_spans_one_by_one(rng, rows, cou
     assert (error <= 1e-15 * np.abs(h).sum(axis=1)).all()
 
 
+@pytest.mark.parametrize(
+    "laid_out",
+    [
+        np.asfortranarray,
+        lambda h: np.moveaxis(np.ascontiguousarray(np.moveaxis(h, -1, 0)), 0, -1),
+        lambda h: np.repeat(h, 2, axis=0)[::2],
+        lambda h: h[..., ::-1][..., ::-1],
+        lambda h: np.broadcast_to(h[0], h.shape),
+    ],
+)
+@pytest.mark.parametrize("shape", [(2, 16), (300, 16), (3, 4, 16)])
+def test_how_coefficients_lie_in_memory_changes_nothing(rng, laid_out, shape):
+    spec = pia.RopeSpec(32, 1e4, 4096)
+    h = laid_out(rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
+    s = np.arange(256.0)
+    expected = pia.attention_score(spec, np.array(h, order="C"), s)
+    assert np.array_equal(pia.attention_score(spec, h, s), expected)
+
+
+@pytest.mark.parametrize("step", [18032430940421.0, -18032430940421.0])
+def test_a_grid_from_one_end_of_the_limit_to_the_other(rng, step):
+    spec = pia.RopeSpec(64, 1e5, 8192)
+    h = rng.standard_normal(32) + 1j * rng.standard_normal(32)
+    s = -np.copysign(2.0**53 - 1.0, step) + step * np.arange(1000)
+    theta = oracles.theta(1e5, 64)
+    ours = pia.attention_score(spec, h, s)
+    for k in (1, 500, 998, 999):
+        assert abs(ours[k] - oracles.score(theta, h, s[k])) <= 1e-14 * np.abs(h).sum()
+
+
 @pytest.mark.parametrize("place", [0, 1, 300, 999])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 2.0**54])
 def test_a_long_grid_with_a_bad_span_is_refused(llama, place, bad):
     s = np.arange(1000.0)
     s[place] = bad
     with pytest.raises(ValueError, match=r"^s must (be finite, got .* at index|lie within)"):
+        pia.attention_score(llama, np.ones(64), s)
+
+
+@pytest.mark.parametrize("bad", [(np.inf, np.inf), (1e308, -1e308), (np.nan, np.inf)])
+def test_two_bad_spans_that_begin_a_grid_are_refused(llama, bad):
+    s = np.arange(1000.0)
+    s[:2] = bad
+    with pytest.raises(ValueError, match=r"^s must (be finite, got .* at index 0|lie within)"):
         pia.attention_score(llama, np.ones(64), s)
 
 
