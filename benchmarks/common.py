@@ -71,7 +71,7 @@ def alternate(
     peer: Callable[[], Any],
     rounds: int,
     threads: tuple[int, int] = (1, 1),
-) -> dict[str, Any]:
+) -> Record:
     """Run both in turn; return and print medians of times and of the ratio peer / ours.
 
     ``threads`` are those that ours and the peer may use. One round is a trial; of more than one,
@@ -80,7 +80,12 @@ def alternate(
     times: list[tuple[float, float]] = []
     while len(times) < rounds or (rounds > 1 and len(times) < REPEATS and min(times[0]) < 1.0):
         times.append((seconds(ours)[0], seconds(peer)[0]))
-    row: dict[str, Any] = {"case": case}
+    return compared(case, times, threads)
+
+
+def compared(case: str, times: list[tuple[float, float]], threads: tuple[int, int]) -> Record:
+    """Return and print a row: medians of the seconds (ours, peer) of the rounds and of ratios."""
+    row: Record = {"case": case}
     for name, side in zip(("ours", "peer"), zip(*times, strict=True), strict=True):
         row[f"{name}_s"] = statistics.median(side)
         row[f"{name}_range_s"] = [min(side), max(side)]
