@@ -5,6 +5,7 @@ returns a line for whatever breaks a rule of CONTRIBUTING.md; an empty list is a
 """
 
 import ast
+import functools
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -76,29 +77,29 @@ MOST_LINES, MOST_IN_THE_ROOT = 400, 8
 def problems(root):
     """Return a line for each broken rule."""
     files = sorted(p.relative_to(root).as_posix() for p in _files(root))
-    trees = {file: ast.parse((root / file).read_text(encoding="utf-8")) for file in files}
+    texts = {file: (root / file).read_text(encoding="utf-8") for file in files}
     modules = {module_name(file): file for file in files}
     found = [f"{file}: no room owns it" for file in files if room(file) is None]
     found += [
         f"{file}: above {MOST_LINES} lines"
-        for file in files
-        if len((root / file).read_text(encoding="utf-8").splitlines()) > MOST_LINES
+        for file, text in texts.items()
+        if len(text.splitlines()) > MOST_LINES
     ]
     in_root = [file for file in files if file.startswith("pianalysis/") and file.count("/") == 1]
     if len(in_root) > MOST_IN_THE_ROOT:
         found.append(f"pianalysis/: more than {MOST_IN_THE_ROOT} modules in the root")
     arrows = {}
-    for file, tree in trees.items():
+    for file, text in texts.items():
         targets = set()
-        for node, lazy in imports(tree):
+        for node, lazy in imports(text):
             for target, name in _targets(node, modules):
                 if modules[target] != file:
                     targets.add(modules[target])
                 found += _arrow(file, modules[target], name)
             found += _outside(file, node, lazy)
-        found += _taken_by_attribute(file, tree, modules)
+        found += _taken_by_attribute(file, text, modules)
         if file.endswith("__init__.py"):
-            found += _face(file, tree)
+            found += _face(file, ast.parse(text))
         arrows[file] = targets
     try:
         TopologicalSorter(arrows).prepare()
@@ -122,8 +123,10 @@ def module_name(file):
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def imports(tree):
-    """Yield (import statement, whether it is lazy): all of them, wherever they stand."""
+# Copies of the tree differ in a file or two: each text is parsed once.
+@functools.cache
+def imports(text):
+    """Return (import statement, whether it is lazy): all of them, wherever they stand."""
 
     def walk(node, lazy):
         for child in ast.iter_child_nodes(node):
@@ -133,7 +136,20 @@ def imports(tree):
             inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
             yield from walk(child, lazy or checked or inside)
 
-    yield from walk(tree, False)
+    return tuple(walk(ast.parse(text), False))
+
+
+@functools.cache
+def _private_attributes(text):
+    """Return (name, attribute) of each ``name._attribute``."""
+    return tuple(
+        (node.value.id, node.attr)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.attr.startswith("_")
+        and not node.attr.endswith("__")
+    )
 
 
 def _files(root):
@@ -168,23 +184,19 @@ def _arrow(file, target, name):
     return out
 
 
-def _taken_by_attribute(file, tree, modules):
+def _taken_by_attribute(file, text, modules):
     """Return a line for each ``module._name`` of another room."""
     bound = {}
-    for node, _ in imports(tree):
+    for node, _ in imports(text):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 if full in modules and room(modules[full]) != room(file):
                     bound[alias.asname or alias.name] = modules[full]
     return [
-        f"{file}: takes the private name {node.attr} of {bound[node.value.id]}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id in bound
-        and node.attr.startswith("_")
-        and not node.attr.endswith("__")
+        f"{file}: takes the private name {attribute} of {bound[name]}"
+        for name, attribute in _private_attributes(text)
+        if name in bound
     ]
 
 
