@@ -22,7 +22,8 @@ LOADED = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 LIBRARIES = [
     *("numpy", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.special", "sympy"),
     *("mpmath", "flint", "clarabel", "numba", "torch", "transformers", "matplotlib.pyplot"),
-    *("hypothesis", "hypothesis.strategies", "pytest"),
+    *("hypothesis", "hypothesis.strategies", "pytest", "tokenizers"),
+    *("transformers.models.llama.modeling_llama", "transformers.models.auto.modeling_auto"),
 ]
 
 

@@ -332,19 +332,19 @@ FAULTS = {
         "evaluation/passkey_trials.py",
         "all(right[digits:])",
         "all(right)",
-        "evaluation/test_passkeys.py",
+        "evaluation/test_passkeys.py::test_a_wrong_separator_is_not_a_lost_key",
     ),
     "every trial at k itself": (
         "evaluation/passkey_trials.py",
         "distance = farthest - int(drawn.short * room)",
         "distance = farthest",
-        "evaluation/test_passkeys.py",
+        "evaluation/test_passkeys.py::test_each_trial_draws_its_fillers_and_its_distance",
     ),
     "an answer beyond the window": (
         "evaluation/passkey_trials.py",
         "self.limit - 1 - bare.key_at - answer",
         "self.limit - bare.key_at - answer",
-        "evaluation/test_passkeys.py",
+        "evaluation/test_passkeys.py::test_no_position_leaves_the_window",
     ),
     "one success too few for the low end of k_max": (
         "evaluation/reach.py",
@@ -356,7 +356,7 @@ FAULTS = {
         "evaluation/passkey_trials.py",
         "while prompt.distance > distance:",
         "while prompt.distance > distance + 40:",
-        "evaluation/test_passkeys.py",
+        "evaluation/test_passkeys.py::test_fillers_of_uneven_length_still_fill_and_fit",
     ),
     "attention counted twice": (
         "planning/cost.py",
@@ -464,7 +464,7 @@ FAULTS = {
         "bounds/interpolation.py",
         "return weighted_gaps(spec, before, after, rows)",
         "return weighted_gaps(spec, before, after, rows * 0 + rows.max(axis=1, keepdims=True))",
-        "bounds/test_interpolation.py",
+        "bounds/test_interpolation.py::test_known_magnitudes_lie_between_the_observed_and_both_other_forms",
     ),
     "Eq. 14 compared at half its level": (
         "bounds/certified/constants.py",
