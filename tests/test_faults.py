@@ -348,8 +348,8 @@ FAULTS = {
     ),
     "one success too few for the low end of k_max": (
         "evaluation/reach.py",
-        "binom.sf(count - 1, trials, RULE)",
-        "binom.sf(count, trials, RULE)",
+        "binom.sf(np.array(counts) - 1, trials, RULE)",
+        "binom.sf(np.array(counts), trials, RULE)",
         "evaluation/test_reach.py",
     ),
     "prompt longer than k": (

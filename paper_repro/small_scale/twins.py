@@ -63,6 +63,7 @@ class Evidence:
         self.window = window
         self.count = {t.scored for t in read.get("windows", ()) if isinstance(t, WindowTable)}
         self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._found: dict[tuple[str, ...], dict[tuple[Any, ...], list[dict[str, Any]]]] = {}
         for kind, tables_ in read.items():
             columns_ = [table.columns() for table in tables_]
             self._rows[kind] = [
@@ -73,9 +74,12 @@ class Evidence:
 
     def rows(self, kind: str, **where: Any) -> list[dict[str, Any]]:
         """Return the rows of a kind that hold these values; none where nothing was read."""
-        asked = where.items()
-        rows = self._rows.get(kind, ())
-        return [row for row in rows if all(row[name] == value for name, value in asked)]
+        asked = (kind, *where)
+        if asked not in self._found:  # thousands of questions are asked in a few ways
+            found = self._found[asked] = {}
+            for row in self._rows.get(kind, ()):
+                found.setdefault(tuple(row[name] for name in where), []).append(row)
+        return list(self._found[asked].get(tuple(where.values()), ()))
 
     def places(self, kind: str, *names: str, **where: Any) -> list[tuple[Any, ...]]:
         """Return the different values of some columns, in the order of the rows."""

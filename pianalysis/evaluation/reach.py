@@ -80,8 +80,8 @@ def k_max_interval(
         )
     trials = checks.whole("trials", trials)
     counts = [checks.whole("successes", n, at_least=0, at_most=trials) for n in successes]
-    sure = [_at_least(count, trials) <= _TAIL for count in counts]
-    low = sure.index(False) if False in sure else len(sure)
+    sure = _at_least(counts, trials) <= _TAIL
+    low = len(counts) if sure.all() else int(sure.argmin())
     high, least = 0, 1.0
     for k in range(1, len(counts) + 1):
         own = _p_value(counts[:k], trials)
@@ -92,11 +92,12 @@ def k_max_interval(
     return ends[low], ends[max(low, high)]
 
 
-def _at_least(count: int, trials: int) -> float:
-    """Return P(Bin(trials, 20%) >= count)."""
+def _at_least(counts: Sequence[int], trials: int) -> FloatArray:
+    """Return P(Bin(trials, 20%) >= count) for each of them."""
     from scipy.stats import binom
 
-    return float(binom.sf(count - 1, trials, RULE))
+    tails: FloatArray = binom.sf(np.array(counts) - 1, trials, RULE)
+    return tails
 
 
 def _p_value(counts: Sequence[int], trials: int) -> float:

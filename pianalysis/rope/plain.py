@@ -6,6 +6,7 @@ A key that is not known and might change a frequency, a window or a scale is ref
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -84,6 +85,7 @@ def refuse_without_rope(config: Mapping[str, Any]) -> None:
         )
 
 
+@functools.lru_cache(maxsize=1024)  # most configs name the same keys
 def suspect(name: str) -> bool:
     """Return whether a key's name suggests a bearing on RoPE, or is nearly one that has it."""
     close = difflib.get_close_matches(name, SPELLINGS, n=1, cutoff=0.86)
