@@ -15,7 +15,7 @@ SECONDS = 300.0  # then a run that does not end is killed, and its status tells
 MODULES = [
     *("pianalysis.commands.finetune", "pianalysis.commands.main", "pianalysis.finetune.train"),
     *("matplotlib.pyplot", "paper_repro.runner", "transformers.models.llama.modeling_llama"),
-    "frozen",
+    "tests.frozen",  # found from the root, where tests are run; elsewhere it is left out
 ]
 # For those of paper_repro.beside, too. A server starts with the first process of a process.
 multiprocessing.get_context("forkserver").set_forkserver_preload(MODULES)
