@@ -45,5 +45,11 @@ def rng():
 
 
 @pytest.fixture
+def little_matrix(monkeypatch):
+    """A large matrix product, the peak that training is held against, takes most of a small run."""
+    monkeypatch.setitem(importlib.import_module("pianalysis.finetune.speed")._SIZES, "cpu", 64)
+
+
+@pytest.fixture
 def root():
     return ROOT

@@ -16,8 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pianalysis.finetune import speed
-
+pytestmark = pytest.mark.usefixtures("little_matrix")
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
 SHARED = ("common", "models", "page")
@@ -53,12 +52,6 @@ def copy(root, tmp_path):
     for path in (root / "benchmarks").glob("*.json"):
         shutil.copy(path, tmp_path / "benchmarks")
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def little_matrix(monkeypatch):
-    """A large matrix product, the peak that training is held against, takes most of a small run."""
-    monkeypatch.setitem(speed._SIZES, "cpu", 64)
 
 
 def off(value):

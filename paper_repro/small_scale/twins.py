@@ -76,9 +76,10 @@ class Evidence:
         """Return the rows of a kind that hold these values; none where nothing was read."""
         asked = (kind, *where)
         if asked not in self._found:  # thousands of questions are asked in a few ways
-            found = self._found[asked] = {}
+            found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
             for row in self._rows.get(kind, ()):
                 found.setdefault(tuple(row[name] for name in where), []).append(row)
+            self._found[asked] = found
         return list(self._found[asked].get(tuple(where.values()), ()))
 
     def places(self, kind: str, *names: str, **where: Any) -> list[tuple[Any, ...]]:

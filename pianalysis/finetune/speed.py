@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,6 @@ def flops_per_token(model: PreTrainedModel, length: int) -> float:
     return float(token_operations(weights, config.num_hidden_layers * width, length).model)
 
 
-@functools.cache  # many short runs may share a process, and all share its machine
 def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Return the floating-point operations a second of a large square matrix product, measured."""
     size = _SIZES.get(device.type, _SIZES["cpu"])

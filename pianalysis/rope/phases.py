@@ -190,8 +190,8 @@ def _sum_on_grid(
 
     With k = p W + w the angle addition e^{i(s_p + w step) theta} = e^{i s_p theta} e^{i w step
     theta} turns n d sines into one (n/W, d) by (d, W) product, whose factors are such grids again.
-    Every row turns the n/W anchors anew, and all share the W offsets: W is about the root of
-    rows n, and at least d, below which the offsets are the smaller part anyway.
+    Every row turns the n/W anchors anew, and all share the W offsets: W is at most the root of
+    rows n, or d where that is more, and less where blocks of one length share the grid.
     """
     count_rows, pairs = rows.shape
     blocks = -(-count // max(2 * pairs, math.isqrt(max(1, count_rows) * count)))

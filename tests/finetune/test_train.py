@@ -29,6 +29,7 @@ from pianalysis.pictures.training import loss_curve, save_loss_curve
 from pianalysis.planning.architecture import Architecture
 from pianalysis.planning.cost import training_operations
 
+pytestmark = pytest.mark.usefixtures("little_matrix")
 ROOT = Path(__file__).parents[2]
 CONFIG = {
     "model_type": "llama",

@@ -10,6 +10,7 @@ import torch
 import pianalysis as pia
 from paper_repro.small_scale import budget, plan, protocol, replay, run, tables, twins
 from paper_repro.small_scale.plan import HEADS, LOSS, PASSKEYS, WINDOWS, Case, Reading, Tier
+from pianalysis.finetune import speed
 from pianalysis.finetune.corpus import pack
 from pianalysis.finetune.saving import saved_steps
 
@@ -52,6 +53,7 @@ def shrink(patch, model):
     patch.setattr(run, "MODEL", str(model))
     patch.setattr(plan, "preset", lambda _: pia.RopeSpec(16, 10_000.0, 1024))
     patch.setattr(plan, "STEPS", 6)
+    patch.setitem(speed._SIZES, "cpu", 64)  # the peak that training is held against
     patch.setattr(run, "mixed_corpus", lambda t: pack(t, [TEXT, SOURCE]))
     patch.setattr(protocol, "texts", lambda: {"play": TEXT, "source": SOURCE})
     patch.setitem(plan.TIERS, "full", LONG)

@@ -84,16 +84,17 @@ def test_rows_that_share_a_grid_are_those_of_the_spans_one_by_one(rng, rows, cou
     "laid_out",
     [
         np.asfortranarray,
-        lambda h: np.moveaxis(np.ascontiguousarray(np.moveaxis(h, -1, 0)), 0, -1),
-        lambda h: np.repeat(h, 2, axis=0)[::2],
-        lambda h: h[..., ::-1][..., ::-1],
+        lambda h: np.ascontiguousarray(h.T).T,
         lambda h: np.broadcast_to(h[0], h.shape),
+        lambda h: np.ascontiguousarray(h[::-1, ::-1])[::-1, ::-1],
     ],
 )
-@pytest.mark.parametrize("shape", [(2, 16), (300, 16), (3, 4, 16)])
+# So many rows, or so many pairs, that all spans make one block.
+@pytest.mark.parametrize("shape", [(300, 16), (2, 128)])
 def test_how_coefficients_lie_in_memory_changes_nothing(rng, laid_out, shape):
-    spec = pia.RopeSpec(32, 1e4, 4096)
+    spec = pia.RopeSpec(2 * shape[1], 1e4, 4096)
     h = laid_out(rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
+    assert h.strides != np.empty_like(h, order="C").strides
     s = np.arange(256.0)
     expected = pia.attention_score(spec, np.array(h, order="C"), s)
     assert np.array_equal(pia.attention_score(spec, h, s), expected)
