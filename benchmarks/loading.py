@@ -208,17 +208,16 @@ def measure(size: common.Size) -> common.Record:
         numbers["GB, one copy in float32"] = copy / 1e9
         for n in size["processes"]:
             processes = "1 process" if n == 1 else f"{n} processes"
-            runs: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
+            rounds = []
             for _ in range(size["rounds"]):
                 theirs, peer = plain(source, n)
                 sums, ours = run(read_by_one, source, n)
                 common.agree("weights", sums, theirs, 1e-9)
-                runs["ours"].append(ours)
-                runs["peer"].append(peer)
+                rounds.append((ours, peer))
             # With one process the copy is what is trained; nothing is split off it.
             whole = copy if n == 1 else 2 * copy
-            for name, rounds in runs.items():
-                text, side = f"{processes}, {name}", max(rounds, key=itemgetter("peak"))
+            for name, sides in zip(("ours", "peer"), zip(*rounds, strict=True), strict=True):
+                text, side = f"{processes}, {name}", max(sides, key=itemgetter("peak"))
                 numbers[f"{text}: GB at the peak, above the start"] = side["peak"] / 1e9
                 numbers[f"{text}: GB at the start (libraries)"] = side["start"] / 1e9
                 numbers[f"{text}: GB of mapped files, at most"] = side["files"] / 1e9
@@ -233,10 +232,7 @@ def measure(size: common.Size) -> common.Record:
                 )
                 if name == "ours":
                     refuse_above(size["limit"], side["peak"] / whole, processes)
-            times = [
-                (one["seconds"], each["seconds"])
-                for one, each in zip(runs["ours"], runs["peer"], strict=True)
-            ]
+            times = [(ours["seconds"], peer["seconds"]) for ours, peer in rounds]
             rows.append(common.compared(processes, times, (1, 1)))
     return {
         "question": f"a checkpoint of {copy / 1e9:.2g} GB opened and split over processes on a CPU",

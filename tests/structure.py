@@ -123,7 +123,7 @@ def module_name(file):
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-# Copies of the tree differ in a file or two: each text is parsed once.
+# Copies of the tree differ in a file or two: what a text imports and takes is found once.
 @functools.cache
 def imports(text):
     """Return (import statement, whether it is lazy): all of them, wherever they stand."""
